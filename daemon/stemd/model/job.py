@@ -1,0 +1,121 @@
+"""A job, where it stands, and the arrows between its statuses."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from enum import StrEnum
+
+
+class Stage(StrEnum):
+    """The walk of one file, in order."""
+
+    TAKE = "take"
+    NORMALISE = "normalise"
+    SEPARATE = "separate"
+    CHECK = "check"
+    DELIVER = "deliver"
+    RETIRE = "retire"
+
+    @property
+    def following(self) -> Stage | None:
+        """The stage after this one; None after the last."""
+        order = list(Stage)
+        place = order.index(self) + 1
+        return order[place] if place < len(order) else None
+
+
+class Status(StrEnum):
+    """Where a job stands. The arrows a status may follow stand in `ARROWS`."""
+
+    WAITING = "waiting"
+    RUNNING = "running"
+    HELD = "held"
+    DONE = "done"
+    FAILED = "failed"
+    CANCELLED = "cancelled"
+
+    @property
+    def ended(self) -> bool:
+        """Whether nothing more happens to such a job unless a person asks for it."""
+        return self in {Status.DONE, Status.FAILED, Status.CANCELLED}
+
+
+ARROWS: dict[Status, frozenset[Status]] = {
+    Status.WAITING: frozenset({Status.RUNNING, Status.CANCELLED}),
+    Status.RUNNING: frozenset({Status.WAITING, Status.HELD, Status.DONE, Status.FAILED, Status.CANCELLED}),
+    Status.HELD: frozenset({Status.WAITING, Status.FAILED, Status.CANCELLED}),
+    Status.DONE: frozenset({Status.WAITING}),
+    Status.FAILED: frozenset({Status.WAITING}),
+    Status.CANCELLED: frozenset({Status.WAITING}),
+}
+"""Which status may follow which: anything else is a mistake in the program and refused by the ledger."""
+
+
+@dataclass(frozen=True, slots=True)
+class Stat:
+    """What identifies one version of a file on disk, as the kernel reports it."""
+
+    size: int
+    mtime_ns: int
+    ctime_ns: int
+
+
+@dataclass(frozen=True, slots=True)
+class Arrival:
+    """A path seen in an inbox. Paths are bytes: names need not be UTF-8."""
+
+    rule: str
+    path: bytes
+    stat: Stat
+
+
+@dataclass(frozen=True, slots=True)
+class Job:
+    """One content under one rule and recipe, and where it stands.
+
+    path: the source in the inbox; name: its path below the inbox (both bytes).
+    sha256: of the content, hex; empty until TAKE has read it.
+    key: the separation key, hex; empty until SEPARATE has computed it.
+    attempts: how often the present stage was started and did not end well.
+    due: wall-clock second (Unix time) before which the job does not start again.
+    reason: why it waits, is held, failed or was cancelled; empty otherwise.
+    reasons: why a person should hear it first; such a job is published to the review folder.
+    """
+
+    id: int
+    rule: str
+    path: bytes
+    name: bytes
+    stat: Stat
+    stage: Stage = Stage.TAKE
+    status: Status = Status.WAITING
+    sha256: str = ""
+    recipe: str = ""
+    key: str = ""
+    attempts: int = 0
+    due: float = 0.0
+    code: str = ""
+    reason: str = ""
+    hint: str = ""
+    reasons: tuple[str, ...] = ()
+    approved: bool = False
+    priority: int = 0
+    created: float = 0.0
+    changed: float = 0.0
+
+    @property
+    def for_review(self) -> bool:
+        """Whether the job's stems belong in the review folder until a person has decided."""
+        return bool(self.reasons) and not self.approved
+
+
+@dataclass(frozen=True, slots=True)
+class Event:
+    """One line of a job's story, written in the transaction of what it tells."""
+
+    at: float
+    job: int
+    stage: Stage
+    status: Status
+    text: str
+    code: str = ""

@@ -1,0 +1,95 @@
+"""What a stage can say when it ends, and what the ledger does about it."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import TypeAlias
+
+from stemd.model.job import Stage, Status
+
+
+@dataclass(frozen=True, slots=True)
+class Artifact:
+    """A file that stemd made and left for the user. path: bytes, absolute."""
+
+    path: bytes
+    sha256: str
+    size: int
+
+
+@dataclass(frozen=True, slots=True)
+class Measurement:
+    """What one separation cost, by what decides about cost. Memory in bytes."""
+
+    model: str
+    device: str
+    precision: str
+    batch: int
+    segment: float
+    peak_ram: int
+    peak_vram: int
+    seconds_per_audio_second: float
+
+
+@dataclass(frozen=True, slots=True)
+class Finished:
+    """The stage did its work.
+
+    note: one clause for the story ("4 stems in 12 s, 3.1 x realtime").
+    sha256, recipe, key: set by the stage that learned them.
+    """
+
+    note: str = ""
+    sha256: str = ""
+    recipe: str = ""
+    key: str = ""
+    artifacts: tuple[Artifact, ...] = ()
+    measurement: Measurement | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Held:
+    """A person decides. reasons: sentences that a musician understands; at least one."""
+
+    reasons: tuple[str, ...]
+    note: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Retry:
+    """Once more, `after` seconds from now. counts: whether it costs one of the job's attempts."""
+
+    after: float
+    reason: str
+    counts: bool
+    code: str = ""
+    hint: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Failed:
+    """No use in trying again with this file."""
+
+    code: str
+    message: str
+    hint: str
+
+
+Outcome: TypeAlias = Finished | Held | Retry | Failed
+
+
+@dataclass(frozen=True, slots=True)
+class Change:
+    """The new place of a job, as `flow.after` decides it and the ledger writes it."""
+
+    stage: Stage
+    status: Status
+    text: str
+    attempts: int = 0
+    delay: float = 0.0
+    code: str = ""
+    reason: str = ""
+    hint: str = ""
+    reasons: tuple[str, ...] | None = None
+    approved: bool | None = None
+    facts: Finished = field(default_factory=Finished)

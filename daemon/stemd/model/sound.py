@@ -1,0 +1,64 @@
+"""What is known of a source, of the mix made from it, and of a model."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+
+
+@dataclass(frozen=True, slots=True)
+class Source:
+    """What ffprobe says of a recording, and which of its audio streams is used.
+
+    duration: seconds, as the container declares it; None where it does not.
+    stream: index among the file's audio streams. tags: names in lower case.
+    """
+
+    container: str
+    codec: str
+    sample_rate: int
+    channels: int
+    layout: str
+    duration: float | None
+    stream: int = 0
+    lossless: bool = False
+    video: bool = False
+    cover: bool = False
+    tags: dict[str, str] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True)
+class Mix:
+    """mix.wav as NORMALISE left it: RF64, float32, at the model's rate and channel count.
+
+    frames: per channel. mean, deviation: of the mono average, as demucs.api normalises by. peak: linear, may pass 1.
+    """
+
+    sample_rate: int
+    channels: int
+    frames: int
+    mean: float
+    deviation: float
+    peak: float
+    source: Source
+
+    @property
+    def seconds(self) -> float:
+        """Length in seconds."""
+        return self.frames / self.sample_rate
+
+
+@dataclass(frozen=True, slots=True)
+class ModelCard:
+    """What the daemon must know of a model, as the engine describes it once.
+
+    digest: sha256 over the weight files, hex. segment: training length, seconds.
+    needs: for each source, the indices of the bag's members that it takes.
+    """
+
+    name: str
+    digest: str
+    sources: tuple[str, ...]
+    sample_rate: int
+    channels: int
+    segment: float
+    needs: dict[str, tuple[int, ...]] = field(default_factory=dict)

@@ -1,0 +1,45 @@
+"""What every stage is given."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, Protocol
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping
+    from pathlib import Path
+    from threading import Event
+
+    from stemd.model import Job, ModelCard, Rule
+
+
+class Children(Protocol):
+    """The processes that do the heavy work, as the stages see them. Errors are `StemdError`s."""
+
+    def describe(self, model: str) -> ModelCard:
+        """Tell what the model needs and gives."""
+
+    def separate(self, request: Mapping[str, Any], work: Work) -> dict[str, Any]:
+        """Have the engine separate; returns its `done`. Progress goes to `work.progress`."""
+
+    def measure(self, request: Mapping[str, Any], work: Work) -> dict[str, Any]:
+        """Have the quality child measure; returns its `done`."""
+
+
+@dataclass(frozen=True, slots=True)
+class Work:
+    """A job, its rule, its folders, and the means to act.
+
+    folder: work/<job>, the job's own: `source`, `mix.wav`, `mix.json`, `separation.json`, `quality.json`.
+    results: the shared results/<separation key>/ live here.
+    stop: set when the stage should end soon; it then raises `Stopping` and is run again later.
+    progress: told the stage's fraction done, 0 to 1.
+    """
+
+    job: Job
+    rule: Rule
+    folder: Path
+    results: Path
+    children: Children
+    stop: Event
+    progress: Callable[[float], None]
