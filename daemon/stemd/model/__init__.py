@@ -1,6 +1,7 @@
 """The vocabulary: facts as frozen dataclasses, without behaviour of their own and without effects."""
 
 from stemd.model.job import ARROWS, Arrival, Event, Job, Stage, Stat, Status
+from stemd.model.machine import Disk, Fall, Gpu, Headroom, MemoryKind, Need, Option, Rung, Use
 from stemd.model.outcome import Artifact, Change, Failed, Finished, Held, Measurement, Outcome, Retry
 from stemd.model.rule import Hook, Recipe, Rule, Thresholds
 from stemd.model.sound import Mix, ModelCard, Source
@@ -10,22 +11,31 @@ __all__ = [
     "Arrival",
     "Artifact",
     "Change",
+    "Disk",
     "Event",
     "Failed",
+    "Fall",
     "Finished",
+    "Gpu",
+    "Headroom",
     "Held",
     "Hook",
     "Job",
     "Measurement",
+    "MemoryKind",
     "Mix",
     "ModelCard",
+    "Need",
+    "Option",
     "Outcome",
     "Recipe",
     "Retry",
     "Rule",
+    "Rung",
     "Source",
     "Stage",
     "Stat",
     "Status",
     "Thresholds",
+    "Use",
 ]
