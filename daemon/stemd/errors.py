@@ -28,5 +28,13 @@ class EnvironmentFault(StemdError):
     """
 
 
+class WorkerFault(StemdError):
+    """A child died, hung or was killed: it costs one attempt of one job, and the next may succeed."""
+
+
+class OutOfMemory(WorkerFault):
+    """Memory ran out. An ordinary event: the job goes on with less."""
+
+
 class Stopping(Exception):  # noqa: N818 - not an error: work was interrupted because the daemon stops
     """Raised inside a stage when the daemon wants to stop or the job was cancelled."""

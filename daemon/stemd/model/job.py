@@ -41,7 +41,7 @@ class Status(StrEnum):
 
 
 ARROWS: dict[Status, frozenset[Status]] = {
-    Status.WAITING: frozenset({Status.RUNNING, Status.CANCELLED}),
+    Status.WAITING: frozenset({Status.WAITING, Status.RUNNING, Status.HELD, Status.CANCELLED}),
     Status.RUNNING: frozenset({Status.WAITING, Status.HELD, Status.DONE, Status.FAILED, Status.CANCELLED}),
     Status.HELD: frozenset({Status.WAITING, Status.FAILED, Status.CANCELLED}),
     Status.DONE: frozenset({Status.WAITING}),
@@ -73,13 +73,16 @@ class Arrival:
 class Job:
     """One content under one rule and recipe, and where it stands.
 
-    path: the source in the inbox; name: its path below the inbox (both bytes).
-    sha256: of the content, hex; empty until TAKE has read it.
+    path: where the source is now; name: its path below the inbox (both bytes). stat: of the version that was seen.
+    sha256: of the content, hex; empty until TAKE has read it. recipe: its digest.
     key: the separation key, hex; empty until SEPARATE has computed it.
-    attempts: how often the present stage was started and did not end well.
+    attempts: how often the present stage was started; interruptions: how often the daemon died meanwhile.
+    code: of the fault, once the job is failing or waits for its surroundings.
     due: wall-clock second (Unix time) before which the job does not start again.
     reason: why it waits, is held, failed or was cancelled; empty otherwise.
     reasons: why a person should hear it first; such a job is published to the review folder.
+    twin: the job of the same content, rule and recipe that answers for this one.
+    created, changed: Unix time in seconds.
     """
 
     id: int
@@ -93,13 +96,14 @@ class Job:
     recipe: str = ""
     key: str = ""
     attempts: int = 0
+    interruptions: int = 0
     due: float = 0.0
     code: str = ""
     reason: str = ""
     hint: str = ""
     reasons: tuple[str, ...] = ()
     approved: bool = False
-    priority: int = 0
+    twin: int | None = None
     created: float = 0.0
     changed: float = 0.0
 
@@ -107,6 +111,11 @@ class Job:
     def for_review(self) -> bool:
         """Whether the job's stems belong in the review folder until a person has decided."""
         return bool(self.reasons) and not self.approved
+
+    @property
+    def failing(self) -> bool:
+        """Whether only its source is still to be put aside before the job is FAILED."""
+        return self.stage is Stage.RETIRE and bool(self.code)
 
 
 @dataclass(frozen=True, slots=True)

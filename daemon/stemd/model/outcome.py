@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import TypeAlias
 
-from stemd.model.job import Stage, Status
+from stemd.model.job import Stage, Stat, Status
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,13 +36,15 @@ class Finished:
     """The stage did its work.
 
     note: one clause for the story ("4 stems in 12 s, 3.1 x realtime").
-    sha256, recipe, key: set by the stage that learned them.
+    sha256, recipe, key: set by the stage that learned them. path, stat: where RETIRE left the source.
     """
 
     note: str = ""
     sha256: str = ""
     recipe: str = ""
     key: str = ""
+    path: bytes = b""
+    stat: Stat | None = None
     artifacts: tuple[Artifact, ...] = ()
     measurement: Measurement | None = None
 
@@ -52,7 +54,7 @@ class Held:
     """A person decides. reasons: sentences that a musician understands; at least one."""
 
     reasons: tuple[str, ...]
-    note: str = ""
+    code: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -75,21 +77,35 @@ class Failed:
     hint: str
 
 
-Outcome: TypeAlias = Finished | Held | Retry | Failed
+@dataclass(frozen=True, slots=True)
+class Withdrawn:
+    """The user took the source away or changed it before it was taken: there is nothing to work on."""
+
+    code: str
+    reason: str
+
+
+Outcome: TypeAlias = Finished | Held | Retry | Failed | Withdrawn
 
 
 @dataclass(frozen=True, slots=True)
 class Change:
-    """The new place of a job, as `flow.after` decides it and the ledger writes it."""
+    """The new place of a job, as `flow` decides it and the ledger writes it.
+
+    text: the line of the story. delay: seconds until the job may start again.
+    reasons, approved, twin: None leaves them as they are; twin 0: none any more. facts: what the stage learned, to be kept.
+    """
 
     stage: Stage
     status: Status
     text: str
     attempts: int = 0
+    interruptions: int = 0
     delay: float = 0.0
     code: str = ""
     reason: str = ""
     hint: str = ""
     reasons: tuple[str, ...] | None = None
     approved: bool | None = None
+    twin: int | None = None
     facts: Finished = field(default_factory=Finished)

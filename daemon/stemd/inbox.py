@@ -1,0 +1,140 @@
+"""Lists an inbox and tells which files in it are settled. The listing is the truth; nothing is inferred from absence."""
+
+from __future__ import annotations
+
+import fnmatch
+import os
+import re
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Final
+
+from stemd.model import Arrival, Stat
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Mapping
+
+    from stemd.model import Rule
+
+IGNORED: Final = (
+    ".*", "Thumbs.db", "desktop.ini", "@eaDir", "#recycle", "*.part", "*.partial", "*.crdownload", "*.filepart",
+    "*.tmp", "~*", "*.error.txt",
+)  # fmt: skip
+"""Names that are never recordings: hidden and unfinished files, and what systems leave lying about.
+
+`.*` covers `._*`, `.DS_Store` and `.syncthing.*`; the daemon's own `*.error.txt` are left by a move out of `_failed`.
+"""
+
+
+@dataclass(frozen=True, slots=True)
+class Look:
+    """One listing of an inbox. Paths are bytes, absolute.
+
+    at: monotonic seconds. offline: why it could not be listed; "" when it could. links: symbolic links, not followed.
+    unreadable: folders that could not be listed. identity: (device, inode) of the inbox folder.
+    """
+
+    rule: str
+    at: float
+    files: Mapping[bytes, Stat] = field(default_factory=dict)
+    links: tuple[bytes, ...] = ()
+    unreadable: tuple[bytes, ...] = ()
+    offline: str = ""
+    identity: tuple[int, int] = (0, 0)
+
+
+@dataclass(frozen=True, slots=True)
+class Sighting:
+    """A version of a file that is waited for, and the look (monotonic seconds) that saw it first."""
+
+    stat: Stat
+    since: float
+
+
+def look(rule: Rule, now: float) -> Look:
+    """List a rule's inbox with all its sub-folders. Never raises: an inbox that cannot be listed is offline."""
+    files: dict[bytes, Stat] = {}
+    links: list[bytes] = []
+    unreadable: list[bytes] = []
+    root = os.fsencode(rule.inbox)
+    try:
+        info = os.stat(root)
+        for path, entry in _walk(root, frozenset(os.fsencode(folder) for folder in rule.own_folders), unreadable):
+            if entry.is_symlink():
+                links.append(path)
+            elif entry.is_file(follow_symlinks=False) and _wanted(path[len(root) + 1 :], rule):
+                files[path] = stat_of(entry.stat(follow_symlinks=False))
+    except OSError as fault:
+        return Look(rule.name, now, offline=fault.strerror or str(fault))
+    return Look(rule.name, now, files, tuple(links), tuple(unreadable), "", (info.st_dev, info.st_ino))
+
+
+def _walk(root: bytes, skipped: frozenset[bytes], unreadable: list[bytes]) -> Iterator[tuple[bytes, os.DirEntry[bytes]]]:
+    """Give everything below `root` that is not ignored and not a folder; a root that cannot be listed raises."""
+    folders = [root]
+    while folders:
+        folder = folders.pop()
+        try:
+            with os.scandir(folder) as entries:
+                found = list(entries)
+        except OSError:
+            if folder == root:
+                raise
+            unreadable.append(folder)
+            continue
+        for entry in found:
+            if _NEVER.match(os.fsdecode(entry.name)) or entry.path in skipped:
+                continue
+            if entry.is_dir(follow_symlinks=False):
+                folders.append(entry.path)
+            else:
+                yield entry.path, entry
+
+
+_NEVER: Final = re.compile("|".join(fnmatch.translate(pattern) for pattern in IGNORED), re.IGNORECASE)
+
+
+def _wanted(name: bytes, rule: Rule) -> bool:
+    """Whether the rule's include and exclude patterns want a file, by its path below the inbox or its last part."""
+    if rule.include == ("*",) and not rule.exclude:
+        return True
+    text = os.fsdecode(name).lower()
+    forms = (text, text.rpartition("/")[2])
+
+    def matches(patterns: tuple[str, ...]) -> bool:
+        return any(fnmatch.fnmatchcase(form, pattern.lower()) for pattern in patterns for form in forms)
+
+    return matches(rule.include) and not matches(rule.exclude)
+
+
+def stat_of(info: os.stat_result) -> Stat:
+    """Reduce what the kernel says of a file to what tells its versions apart."""
+    return Stat(info.st_size, info.st_mtime_ns, info.st_ctime_ns)
+
+
+def settle(
+    sightings: Mapping[bytes, Sighting], seen: Look, known: Mapping[bytes, Stat], seconds: float
+) -> tuple[dict[bytes, Sighting], list[Arrival]]:
+    """Compare a look with the sightings so far; returns the new sightings and the arrivals that are settled.
+
+    A file is settled once its (size, mtime, ctime) stayed the same over two looks and `seconds` of monotonic time.
+    known: versions that were settled before; they are neither waited for nor reported again.
+    """
+    waiting: dict[bytes, Sighting] = {}
+    settled: list[Arrival] = []
+    for path, stat in seen.files.items():
+        if known.get(path) == stat:
+            continue
+        before = sightings.get(path)
+        if before is None or before.stat != stat:
+            waiting[path] = Sighting(stat, seen.at)
+        elif seen.at - before.since >= seconds:
+            settled.append(Arrival(seen.rule, path, stat))
+        else:
+            waiting[path] = before
+    return waiting, settled
+
+
+def next_look(sightings: Mapping[bytes, Sighting], now: float, seconds: float, rescan: float) -> float:
+    """When to look again (monotonic): when the first waiting file may have settled, and no later than `rescan`."""
+    soonest = min((sighting.since + seconds for sighting in sightings.values()), default=now + rescan)
+    return min(max(soonest, now + min(0.5, seconds)), now + rescan)

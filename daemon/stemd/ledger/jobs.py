@@ -1,0 +1,228 @@
+"""Jobs in the ledger: admitted, claimed, changed, found again. Every transition is one guarded UPDATE and its event."""
+
+from __future__ import annotations
+
+import json
+from typing import TYPE_CHECKING, Any
+
+from peewee import EXCLUDED, IntegrityError, fn
+
+from stemd.errors import StemdError
+from stemd.flow import duplicate, recovered, retried
+from stemd.ledger.store import Ledger, rows
+from stemd.model import ARROWS, Arrival, Change, Event, Finished, Job, Stage, Stat, Status
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Sequence
+
+
+class Stale(StemdError):
+    """A transition met a job that is no longer where it was thought to be."""
+
+    def __init__(self, job: Job) -> None:
+        """Name the job."""
+        super().__init__("stale", f"job {job.id} is no longer {job.status} at {job.stage}", f"see: stemd why {job.id}")
+
+
+def admit(ledger: Ledger, arrivals: Iterable[tuple[Arrival, bytes]], now: float) -> list[Job]:
+    """Make a job of every arrival (with its name below the inbox) that is not known in this very version.
+
+    One that vanished before it was taken, and is back, gets its old job back. All in one transaction; returns the jobs.
+    """
+    admitted = []
+    with ledger.transaction():
+        for arrival, name in arrivals:
+            known = _arrival(ledger, arrival)
+            if known is None:
+                admitted.append(_new_job(ledger, arrival, name, now))
+            elif (job := get(ledger, known)).status is Status.CANCELLED and job.code:
+                admitted.append(apply_within(ledger, job, retried(job, "the file is back"), now))
+    return admitted
+
+
+def _arrival(ledger: Ledger, arrival: Arrival) -> int | None:
+    """The job of an arrival, if this version of the file was seen before."""
+    table, stat = ledger.arrival, arrival.stat
+    same = (table.size == stat.size) & (table.mtime_ns == stat.mtime_ns) & (table.ctime_ns == stat.ctime_ns)
+    found = table.select(table.job).where((table.rule == arrival.rule) & (table.path == arrival.path) & same)
+    return next((row["job"] for row in rows(found)), None)
+
+
+def _new_job(ledger: Ledger, arrival: Arrival, name: bytes, now: float) -> Job:
+    stat = {"size": arrival.stat.size, "mtime_ns": arrival.stat.mtime_ns, "ctime_ns": arrival.stat.ctime_ns}
+    job = ledger.job.insert(
+        rule=arrival.rule, path=arrival.path, name=name, stage=Stage.TAKE, status=Status.WAITING,
+        created=now, changed=now, **stat,
+    ).execute()  # fmt: skip
+    ledger.arrival.insert(rule=arrival.rule, path=arrival.path, seen=now, job=job, **stat).on_conflict(
+        conflict_target=("rule", "path"),
+        update={name: EXCLUDED[name] for name in ("size", "mtime_ns", "ctime_ns", "seen", "job")},
+    ).execute()
+    _tell(ledger, job, Stage.TAKE, Status.WAITING, "arrived", now)
+    return Job(job, arrival.rule, arrival.path, name, arrival.stat, created=now, changed=now)
+
+
+def claim(ledger: Ledger, job: Job, now: float, text: str = "") -> Job:
+    """Count an attempt and set a waiting job to work. Raises Stale."""
+    with ledger.transaction():
+        _guarded(ledger, job, status=Status.RUNNING, attempts=job.attempts + 1, changed=now)
+        _tell(ledger, job.id, job.stage, Status.RUNNING, text or f"{job.stage} started", now)
+    return get(ledger, job.id)
+
+
+def apply(ledger: Ledger, job: Job, change: Change, now: float) -> Job:
+    """Bring a job where `change` says. Raises Stale; a content that another job answers for becomes its duplicate."""
+    with ledger.transaction():
+        return apply_within(ledger, job, change, now)
+
+
+def apply_within(ledger: Ledger, job: Job, change: Change, now: float) -> Job:
+    """Like `apply`, inside the caller's transaction."""
+    try:
+        with ledger.db.atomic():
+            _guarded(ledger, job, **_columns(job, change, now))
+    except IntegrityError:
+        change = _as_duplicate(ledger, job, change.facts)
+        _guarded(ledger, job, **_columns(job, change, now))
+    _tell(ledger, job.id, change.stage, change.status, change.text, now, change.code)
+    _keep_facts(ledger, job, change.facts, now)
+    return get(ledger, job.id)
+
+
+def _columns(job: Job, change: Change, now: float) -> dict[str, Any]:
+    if change.status not in ARROWS[job.status]:
+        raise StemdError(
+            "no-such-arrow", f"job {job.id} cannot go from {job.status} to {change.status}", f"see: stemd why {job.id}"
+        )
+    columns: dict[str, Any] = {
+        "stage": change.stage, "status": change.status, "attempts": change.attempts,
+        "interruptions": change.interruptions, "due": now + change.delay if change.delay else 0.0,
+        "code": change.code, "reason": change.reason, "hint": change.hint, "changed": now,
+    }  # fmt: skip
+    if change.reasons is not None:
+        columns["reasons"] = json.dumps(change.reasons)
+    if change.approved is not None:
+        columns["approved"] = change.approved
+    if change.twin is not None:
+        columns["twin"] = change.twin or None
+    facts = change.facts
+    columns |= {name: value for name in ("sha256", "recipe", "key", "path") if (value := getattr(facts, name))}
+    if facts.stat is not None:
+        columns |= {"size": facts.stat.size, "mtime_ns": facts.stat.mtime_ns, "ctime_ns": facts.stat.ctime_ns}
+    return columns
+
+
+def _guarded(ledger: Ledger, job: Job, **columns: Any) -> None:
+    """One UPDATE that must hit exactly the row as it was read."""
+    table = ledger.job
+    hit = (
+        table.update(**columns)
+        .where((table.id == job.id) & (table.status == job.status) & (table.stage == job.stage))
+        .execute()
+    )
+    if hit != 1:
+        raise Stale(job)
+
+
+def _as_duplicate(ledger: Ledger, job: Job, facts: Finished) -> Change:
+    table = ledger.job
+    found = table.select().where(
+        (table.rule == job.rule) & (table.recipe == (facts.recipe or job.recipe))
+        & (table.sha256 == (facts.sha256 or job.sha256)) & table.twin.is_null()
+        & table.status.not_in([Status.FAILED, Status.CANCELLED]) & (table.id != job.id)
+    )  # fmt: skip
+    return duplicate(job, _job(next(rows(found))))
+
+
+def _keep_facts(ledger: Ledger, job: Job, facts: Finished, now: float) -> None:
+    for artifact in facts.artifacts:
+        ledger.artifact.insert(job=job.id, path=artifact.path, sha256=artifact.sha256, size=artifact.size).on_conflict(
+            action="REPLACE"
+        ).execute()
+    if facts.path and facts.stat is not None:
+        _forget_or_follow(ledger, job, facts)
+    if facts.measurement is not None:
+        ledger.measurement.insert(
+            at=now, job=job.id, **{name: getattr(facts.measurement, name) for name in facts.measurement.__slots__}
+        ).execute()
+
+
+def _forget_or_follow(ledger: Ledger, job: Job, facts: Finished) -> None:
+    """The source has moved: its arrival's version stays known, so that the same version is never taken twice."""
+    if facts.stat is not None and facts.path == job.path:
+        ledger.arrival.update(
+            size=facts.stat.size, mtime_ns=facts.stat.mtime_ns, ctime_ns=facts.stat.ctime_ns
+        ).where((ledger.arrival.job == job.id) & (ledger.arrival.path == job.path)).execute()
+
+
+def _tell(ledger: Ledger, job: int, stage: Stage, status: Status, text: str, now: float, code: str = "") -> None:
+    ledger.event.insert(at=now, job=job, stage=stage, status=status, text=text, code=code).execute()
+
+
+def note(ledger: Ledger, job: Job, text: str, now: float, code: str = "") -> None:
+    """Add a line to a job's story without moving it."""
+    with ledger.transaction():
+        _tell(ledger, job.id, job.stage, job.status, text, now, code)
+
+
+def recover(ledger: Ledger, now: float) -> list[Job]:
+    """Send every job that was running when the daemon died back to its stage; returns them as they now are."""
+    with ledger.transaction():
+        return [apply_within(ledger, job, recovered(job), now) for job in select(ledger, statuses=(Status.RUNNING,))]
+
+
+def get(ledger: Ledger, number: int) -> Job:
+    """Find a job by its number. Raises StemdError "no-such-job"."""
+    table = ledger.job
+    for row in rows(table.select().where(table.id == number)):
+        return _job(row)
+    raise StemdError("no-such-job", f"there is no job {number}", "see the numbers: stemd jobs")
+
+
+def select(
+    ledger: Ledger, *, statuses: Sequence[Status] = (), rule: str = "", limit: int = 0, newest_first: bool = False
+) -> list[Job]:
+    """Find jobs by status and rule, oldest first unless asked otherwise."""
+    table = ledger.job
+    query = table.select().order_by(table.id.desc() if newest_first else table.id)
+    if statuses:
+        query = query.where(table.status.in_(list(statuses)))
+    if rule:
+        query = query.where(table.rule == rule)
+    return [_job(row) for row in rows(query.limit(limit) if limit else query)]
+
+
+def by_path(ledger: Ledger, path: bytes) -> list[Job]:
+    """Find the jobs of a file, by where it was seen, where it is now, or what was made of it; oldest first."""
+    job, arrival, artifact = ledger.job, ledger.arrival, ledger.artifact
+    seen = arrival.select(arrival.job).where(arrival.path == path)
+    made = artifact.select(artifact.job).where(artifact.path == path)
+    query = job.select().where((job.path == path) | job.id.in_(seen) | job.id.in_(made)).order_by(job.id)
+    return [_job(row) for row in rows(query)]
+
+
+def counts(ledger: Ledger) -> dict[Status, int]:
+    """How many jobs there are in each status."""
+    table = ledger.job
+    query = table.select(table.status, fn.COUNT(table.id).alias("n")).group_by(table.status)
+    found = {row["status"]: row["n"] for row in rows(query)}
+    return {status: found.get(status.value, 0) for status in Status}
+
+
+def events(ledger: Ledger, job: int) -> list[Event]:
+    """Tell a job's story, oldest line first."""
+    table = ledger.event
+    query = table.select().where(table.job == job).order_by(table.id)
+    return [
+        Event(row["at"], row["job"], Stage(row["stage"]), Status(row["status"]), row["text"], row["code"])
+        for row in rows(query)
+    ]
+
+
+def _job(row: dict[str, Any]) -> Job:
+    stat = Stat(row.pop("size"), row.pop("mtime_ns"), row.pop("ctime_ns"))
+    row |= {
+        "path": bytes(row["path"]), "name": bytes(row["name"]), "stage": Stage(row["stage"]),
+        "status": Status(row["status"]), "reasons": tuple(json.loads(row["reasons"])), "approved": bool(row["approved"]),
+    }  # fmt: skip
+    return Job(stat=stat, **row)

@@ -1,0 +1,59 @@
+"""What people ask of the daemon: the CLI and the web page insert, the daemon's tick answers."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass, field
+from typing import Any
+
+from stemd.ledger.store import Ledger, rows
+
+
+@dataclass(frozen=True, slots=True)
+class Request:
+    """One thing asked. verb: retry, cancel, approve, ...; who: the user's name; ok: None until answered."""
+
+    id: int
+    at: float
+    who: str
+    verb: str
+    job: int | None
+    details: dict[str, Any] = field(default_factory=dict)
+    ok: bool | None = None
+    answer: str = ""
+
+
+def ask(  # noqa: PLR0913 - the columns of one row
+    ledger: Ledger, verb: str, *, who: str, now: float, job: int | None = None, details: dict[str, Any] | None = None
+) -> int:
+    """Leave a request for the daemon; returns its number."""
+    with ledger.transaction():
+        number: int = ledger.request.insert(
+            at=now, who=who, verb=verb, job=job, details=json.dumps(details or {})
+        ).execute()
+    return number
+
+
+def unanswered(ledger: Ledger) -> list[Request]:
+    """What the daemon has not answered yet, oldest first."""
+    table = ledger.request
+    return [_request(row) for row in rows(table.select().where(table.answered.is_null()).order_by(table.id))]
+
+
+def find(ledger: Ledger, number: int) -> Request:
+    """Read a request, with its answer if there is one."""
+    return _request(next(rows(ledger.request.select().where(ledger.request.id == number))))
+
+
+def answer(ledger: Ledger, request: Request, *, ok: bool, text: str, now: float) -> None:
+    """Write the daemon's answer."""
+    table = ledger.request
+    with ledger.transaction():
+        table.update(answered=now, ok=ok, answer=text).where(table.id == request.id).execute()
+
+
+def _request(row: dict[str, Any]) -> Request:
+    ok = None if row["ok"] is None else bool(row["ok"])
+    return Request(
+        row["id"], row["at"], row["who"], row["verb"], row["job"], json.loads(row["details"]), ok, row["answer"]
+    )

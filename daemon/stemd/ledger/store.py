@@ -1,0 +1,195 @@
+"""Opens the ledger: one SQLite file on a local disk, its lock, its migrations, its tables."""
+
+from __future__ import annotations
+
+import fcntl
+import os
+import sqlite3
+import time
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from peewee import DatabaseError, OperationalError, SqliteDatabase, Table
+from playhouse.migrations import Runner
+
+from stemd.errors import StemdError
+from stemd.mounts import filesystem
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+MIGRATIONS = Path(__file__).parent / "migrations"
+WAL_SAFE = (3, 51, 3)
+"""From here on SQLite's WAL mode is free of the WAL-reset bug (https://sqlite.org/wal.html#walresetbug)."""
+
+COLUMNS = {
+    "job": (
+        "id", "rule", "path", "name", "size", "mtime_ns", "ctime_ns", "stage", "status", "sha256", "recipe", "key",
+        "attempts", "interruptions", "due", "code", "reason", "hint", "reasons", "approved", "twin", "created",
+        "changed",
+    ),
+    "arrival": ("rule", "path", "size", "mtime_ns", "ctime_ns", "seen", "job"),
+    "event": ("id", "at", "job", "stage", "status", "text", "code"),
+    "artifact": ("job", "path", "sha256", "size"),
+    "request": ("id", "at", "who", "verb", "job", "details", "answered", "ok", "answer"),
+    "measurement": (
+        "at", "job", "model", "device", "precision", "batch", "segment", "peak_ram", "peak_vram",
+        "seconds_per_audio_second",
+    ),
+    "setting": ("name", "value"),
+}  # fmt: skip
+
+
+@dataclass(frozen=True, slots=True)
+class Ledger:
+    """An open ledger. The functions of this package work on it; only one thread may use it."""
+
+    db: SqliteDatabase
+    job: Table
+    arrival: Table
+    event: Table
+    artifact: Table
+    request: Table
+    measurement: Table
+    setting: Table
+
+    def transaction(self) -> Any:  # noqa: ANN401 - peewee's context manager has no public type
+        """All or nothing, and the only writer meanwhile."""
+        return self.db.atomic("IMMEDIATE")
+
+    def close(self) -> None:
+        """Close the file; what was committed stays."""
+        self.db.close()
+
+
+def path_of(state: Path) -> Path:
+    """Where the ledger of a state folder is."""
+    return state / "ledger.sqlite3"
+
+
+def open_for_writing(state: Path) -> Ledger:
+    """Open the daemon's ledger, made or migrated as needed.
+
+    Raises StemdError: "state-network" on NFS or SMB, "ledger-newer" for the ledger of a newer stemd,
+    "ledger-damaged" when SQLite cannot use the file.
+    """
+    kind = filesystem(state)
+    if kind.network:
+        raise StemdError(
+            "state-network", f"the state folder {state} lies on {kind.name}, where locks do not hold",
+            "set state_dir in [daemon] to a folder on a local disk",
+        )  # fmt: skip
+    try:
+        db = _connect(state, "rwc")
+        db.pragma("journal_mode", "wal" if sqlite3.sqlite_version_info >= WAL_SAFE else "delete")
+        _migrate(db, state)
+    except DatabaseError as fault:
+        raise _damaged(state, fault) from fault
+    return _tables(db)
+
+
+def open_for_asking(state: Path) -> Ledger:
+    """Open an existing ledger to read it and to insert requests.
+
+    Raises StemdError: "no-ledger" before the daemon's first start, "ledger-older", "ledger-newer", "ledger-damaged".
+    """
+    if not path_of(state).exists():
+        raise StemdError("no-ledger", f"there is no ledger in {state} yet", "start the daemon once: stemd run")
+    try:
+        db = _connect(state, "rw")
+        missing = _pending(db, state)
+    except DatabaseError as fault:
+        raise _damaged(state, fault) from fault
+    if missing:
+        raise StemdError(
+            "ledger-older", f"the ledger in {state} is of an older stemd", "restart the daemon; it migrates the ledger"
+        )
+    return _tables(db)
+
+
+def _connect(state: Path, mode: str) -> SqliteDatabase:
+    pragmas = {"synchronous": "full", "foreign_keys": 1}
+    db = SqliteDatabase(
+        f"{path_of(state).absolute().as_uri()}?mode={mode}", uri=True, timeout=30, pragmas=pragmas
+    )
+    db.connect()
+    return db
+
+
+def _tables(db: SqliteDatabase) -> Ledger:
+    return Ledger(db, **{name: Table(name, columns).bind(db) for name, columns in COLUMNS.items()})
+
+
+def _pending(db: SqliteDatabase, state: Path) -> list[str]:
+    """Migrations still to run; an applied one that this program does not have means a newer stemd."""
+    rows = Runner(db, str(MIGRATIONS)).status()
+    unknown = [row.name for row in rows if row.path is None]
+    if unknown:
+        raise StemdError(
+            "ledger-newer", f"the ledger in {state} was made by a newer stemd ({unknown[-1]})",
+            "install that version again, or use another state_dir",
+        )  # fmt: skip
+    return [row.name for row in rows if row.applied is None]
+
+
+def _migrate(db: SqliteDatabase, state: Path) -> None:
+    pending = _pending(db, state)
+    if not pending:
+        return
+    if db.table_exists("job"):
+        copy = state / f"ledger.before-{pending[0]}.{time.strftime('%Y%m%d-%H%M%S')}.sqlite3"
+        db.execute_sql("VACUUM INTO ?", (str(copy),))
+    Runner(db, str(MIGRATIONS)).up()
+
+
+def _damaged(state: Path, fault: Exception) -> StemdError:
+    what = "cannot be opened" if isinstance(fault, OperationalError) else "is damaged"
+    return StemdError(
+        "ledger-damaged", f"the ledger {path_of(state)} {what}: {fault}",
+        "stop stemd, move the file away (a copy ledger.before-* may lie beside it) and start again",
+    )  # fmt: skip
+
+
+class Lock:
+    """Held by the one daemon of a state folder, until its process ends, however it ends."""
+
+    def __init__(self, state: Path) -> None:
+        """Take the lock. Raises StemdError "another-daemon"."""
+        self._file = os.open(state / "lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o644)
+        try:
+            fcntl.flock(self._file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            owner = os.pread(self._file, 20, 0).decode().strip() or "unknown"
+            os.close(self._file)
+            raise StemdError(
+                "another-daemon", f"another stemd (pid {owner}) works with the state folder {state}",
+                "stop it first, or give this one its own state_dir",
+            ) from None  # fmt: skip
+        os.truncate(self._file, 0)
+        os.pwrite(self._file, f"{os.getpid()}\n".encode(), 0)
+
+    def release(self) -> None:
+        """Let another daemon in."""
+        os.close(self._file)
+
+
+def locked(state: Path) -> bool:
+    """Whether a daemon is running on this state folder."""
+    try:
+        file = os.open(state / "lock", os.O_RDWR | os.O_CLOEXEC)
+    except OSError:
+        return False
+    try:
+        fcntl.flock(file, fcntl.LOCK_SH | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return True
+    else:
+        return False
+    finally:
+        os.close(file)
+
+
+def rows(query: Any) -> Iterator[dict[str, Any]]:  # noqa: ANN401 - peewee's queries have no public type
+    """Run a select and give its rows as dictionaries."""
+    yield from query.dicts()

@@ -1,0 +1,43 @@
+"""Which file system a folder lies on, as the kernel tells; never touches the folder itself beyond one stat."""
+
+from __future__ import annotations
+
+import os
+from dataclasses import dataclass
+from pathlib import Path
+
+NETWORK = frozenset({"nfs", "nfs4", "cifs", "smb3", "smbfs", "9p", "afs", "ceph", "glusterfs", "ncpfs", "davfs"})
+NETWORK_FUSE = ("fuse.sshfs", "fuse.rclone", "fuse.glusterfs", "fuse.s3fs", "fuse.davfs", "fuse.gvfsd", "fuse.curlftpfs")
+
+
+@dataclass(frozen=True, slots=True)
+class FileSystem:
+    """The kind of a mounted file system ("ext4", "cifs") and where it is mounted."""
+
+    name: str
+    mount_point: Path
+
+    @property
+    def network(self) -> bool:
+        """Whether files there are changed by other machines, without events and with unreliable locks."""
+        return self.name in NETWORK or self.name.startswith(NETWORK_FUSE)
+
+
+def filesystem(path: Path, mountinfo: Path = Path("/proc/self/mountinfo")) -> FileSystem:
+    """Find the file system that `path` lies on, or would lie on once it is made."""
+    target = os.path.realpath(path)
+    best = FileSystem("unknown", Path("/"))
+    for line in mountinfo.read_bytes().splitlines():
+        fields, _, rest = line.partition(b" - ")
+        point = _unescape(fields.split(b" ")[4])
+        inside = target == point or target.startswith(point.rstrip("/") + "/")
+        if inside and len(point) >= len(str(best.mount_point)):
+            best = FileSystem(rest.split(b" ")[0].decode(), Path(point))
+    return best
+
+
+def _unescape(field: bytes) -> str:
+    """Mount points escape space, tab, newline and backslash as three octal digits (proc(5))."""
+    for escape, char in ((b"\\040", b" "), (b"\\011", b"\t"), (b"\\012", b"\n"), (b"\\134", b"\\")):
+        field = field.replace(escape, char)
+    return os.fsdecode(field)
