@@ -1,8 +1,8 @@
 """The vocabulary: facts as frozen dataclasses, without behaviour of their own and without effects."""
 
 from stemd.model.job import ARROWS, Arrival, Event, Job, Stage, Stat, Status
-from stemd.model.machine import Disk, Fall, Gpu, Headroom, MemoryKind, Need, Option, Rung, Use
-from stemd.model.outcome import Artifact, Change, Failed, Finished, Held, Measurement, Outcome, Retry
+from stemd.model.machine import Disk, Fall, Gpu, Headroom, Lack, MemoryKind, Need, Option, Rung, Use
+from stemd.model.outcome import Artifact, Change, Failed, Finished, Held, Measurement, Outcome, Retry, Withdrawn
 from stemd.model.rule import Hook, Recipe, Rule, Thresholds
 from stemd.model.sound import Mix, ModelCard, Source
 
@@ -21,6 +21,7 @@ __all__ = [
     "Held",
     "Hook",
     "Job",
+    "Lack",
     "Measurement",
     "MemoryKind",
     "Mix",
@@ -37,5 +38,6 @@ __all__ = [
     "Stat",
     "Status",
     "Thresholds",
+    "Withdrawn",
     "Use",
 ]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Literal, TypeAlias
 
@@ -10,6 +11,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
 MemoryKind: TypeAlias = Literal["ram", "vram"]
+GIB = 1 << 30
 
 
 @dataclass(frozen=True, slots=True)
@@ -127,3 +129,18 @@ class Fall:
     kind: MemoryKind
     room: int
     at: float
+
+
+@dataclass(frozen=True, slots=True)
+class Lack:
+    """A need that does not fit. what: RAM, GPU or a disk. needed, free: bytes."""
+
+    what: str
+    needed: float
+    free: float
+
+    def __str__(self) -> str:
+        # The need is rounded up and the rest down: "needs 3.2, 3.2 free" would help nobody.
+        needed = math.ceil(self.needed / GIB * 10) / 10
+        free = math.floor(max(0.0, self.free) / GIB * 10) / 10
+        return f"needs {needed:.1f} GiB {self.what}, {free:.1f} free"

@@ -1,0 +1,184 @@
+"""`choose`: one pass over all that waits, from the last stage to the first."""
+
+from __future__ import annotations
+
+from collections import Counter
+from typing import TYPE_CHECKING
+
+from stemd.model import Need, Stage
+from stemd.planner.engines import Engines
+from stemd.planner.facts import Gate, Limits, Plan, Start
+from stemd.planner.order import by_stage, in_turn
+from stemd.planner.room import Room
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Sequence
+
+    from stemd.model import Headroom, Rung
+    from stemd.planner.facts import Candidate, Promise, Warm
+
+LANE = {
+    Stage.TAKE: "take",
+    Stage.NORMALISE: "compute",
+    Stage.CHECK: "compute",
+    Stage.DELIVER: "deliver",
+    Stage.RETIRE: "deliver",
+}
+"""Each lane has its own slots, so that a long normalise delays neither an arrival nor a delivery."""
+
+_BEFORE_ENGINE = frozenset({Stage.TAKE, Stage.NORMALISE, Stage.SEPARATE})
+_FINISHING = frozenset({Stage.CHECK, Stage.DELIVER, Stage.RETIRE})
+
+
+def choose(  # noqa: PLR0913 - a pure function is told everything; the last four have their names
+    waiting: Iterable[Candidate],
+    running: Sequence[Promise],
+    headroom: Headroom,
+    now: float,
+    *,
+    limits: Limits | None = None,
+    gate: Gate | None = None,
+    warm: Sequence[Warm] = (),
+    before: Plan | None = None,
+) -> Plan:
+    """Decide what starts now, and say for each other job why it waits.
+
+    waiting: jobs in any order. A caller may leave out TAKE jobs beyond the first few hundred of each rule and
+    priority, but no job that is begun. now: Unix time. before: the last plan; it carries turns and patience.
+    Never promises the same memory or disk twice, nor one engine to two jobs.
+    """
+    draft = _Draft(running, Room(headroom, running, warm), limits or Limits(), gate or Gate(), now, before)
+    for stage, candidates in by_stage(waiting).items():
+        draft.plan_stage(stage, in_turn(candidates, draft.served))
+    return draft.plan()
+
+
+class _Draft:
+    """A plan while it is made."""
+
+    def __init__(
+        self, running: Sequence[Promise], room: Room, limits: Limits, gate: Gate, now: float, before: Plan | None
+    ) -> None:
+        self.room, self.limits, self.gate, self.now = room, limits, gate, now
+        self.engines = Engines(room, limits, gate, now, before)
+        self.served = dict(before.served) if before else {}
+        self.turn = max(self.served.values(), default=0)
+        self.starts: list[Start] = []
+        self.waits: dict[int, str] = {}
+        self.impossible: dict[int, str] = {}
+        self.keys = {promise.key: promise.job for promise in running if promise.key}
+        self.slots = Counter(LANE.get(promise.stage, "engine") for promise in running)
+        self.places = sum(promise.stage in _BEFORE_ENGINE for promise in running)
+        # What stands between inbox and engine: in all (without jobs that cannot go on), and of each rule.
+        self.ahead = Counter(promise.rule for promise in running if promise.stage is Stage.NORMALISE)
+        self.taken = Counter(promise.rule for promise in running if promise.stage is Stage.TAKE)
+        self.stuck = Counter[Stage]()
+
+    def plan(self) -> Plan:
+        """Freeze it."""
+        return Plan(
+            tuple(self.starts), self.waits, self.impossible, self.engines.drops, self.engines.crowded, self.served
+        )
+
+    def plan_stage(self, stage: Stage, candidates: list[Candidate]) -> None:
+        """Go through one stage's candidates in their order."""
+        if self.gate.closed and not (self.gate.finish and stage in _FINISHING):
+            self.waits.update(dict.fromkeys((candidate.job for candidate in candidates), self.gate.closed))
+            return
+        decide = self._separate if stage is Stage.SEPARATE else self._without_engine
+        for index, candidate in enumerate(candidates):
+            if stage is Stage.TAKE and self.slots["take"] >= self.limits.cpu_jobs:
+                self._line_up(candidates[index:])
+                return
+            if candidate.due > self.now:
+                self._wait(candidate, _later(candidate, self.now), stuck=True)
+            else:
+                decide(candidate)
+
+    def _separate(self, candidate: Candidate) -> None:
+        twin = self.keys.get(candidate.key) if candidate.key else None
+        if twin is not None:
+            self._wait(candidate, f"job {twin} is making the same separation")
+            return
+        verdict = self.engines.find(candidate)
+        if verdict.impossible:
+            self.impossible[candidate.job] = verdict.reason
+            self._wait(candidate, verdict.reason, stuck=True)
+        elif verdict.option is None:
+            self._wait(candidate, verdict.reason or self._place(), stuck=bool(verdict.reason))
+        else:
+            need = Need(verdict.option.need.ram, verdict.option.need.vram, candidate.need.disk)
+            self._start(candidate, need, verdict.option.rung)
+
+    def _without_engine(self, candidate: Candidate) -> None:
+        lane = LANE[candidate.stage]
+        if self.slots[lane] >= self.limits.cpu_jobs or not self._near_enough(candidate):
+            self._wait(candidate, self._place(lane))
+            return
+        lack = self.room.lack(candidate.need)
+        if lack:
+            if lack.what == "RAM":
+                self.engines.drops = self.room.idle_engines
+            self._wait(candidate, str(lack), stuck=True)
+            return
+        self.slots[lane] += 1
+        self._start(candidate, candidate.need, None)
+
+    def _near_enough(self, candidate: Candidate) -> bool:
+        """Whether the job would not run too far ahead of the engines.
+
+        Jobs that cannot go on count for their own rule only: they must not keep other rules' files out.
+        """
+        if candidate.stage is Stage.NORMALISE:
+            counts, most, stuck = self.ahead, self.limits.ahead, self.stuck[Stage.SEPARATE]
+        elif candidate.stage is Stage.TAKE:
+            counts, most, stuck = self.taken, self.limits.taken, self.stuck[Stage.NORMALISE]
+        else:
+            return True
+        return counts[candidate.rule] < most and counts.total() - stuck < most
+
+    def _start(self, candidate: Candidate, need: Need, rung: Rung | None) -> None:
+        self.room.take(need, rung.device if rung else "")
+        self.starts.append(Start(candidate.job, candidate.rule, candidate.stage, need, rung, candidate.key))
+        self.turn += 1
+        self.served[candidate.stage, candidate.rule] = self.turn
+        if candidate.key:
+            self.keys[candidate.key] = candidate.job
+        if candidate.stage is Stage.NORMALISE:
+            self.ahead[candidate.rule] += 1
+        elif candidate.stage is Stage.TAKE:
+            self.taken[candidate.rule] += 1
+        self.places += candidate.stage in _BEFORE_ENGINE
+
+    def _wait(self, candidate: Candidate, reason: str, *, stuck: bool = False) -> None:
+        self.waits[candidate.job] = reason
+        self.places += candidate.stage in _BEFORE_ENGINE
+        if candidate.stage is Stage.TAKE:
+            return
+        if not stuck:
+            # It will go on: what it still has to write is not given to files that are not begun.
+            self.room.take_disk(candidate.need.disk)
+        self.stuck[candidate.stage] += stuck
+        if candidate.stage is Stage.SEPARATE:
+            self.ahead[candidate.rule] += 1
+        elif candidate.stage is Stage.NORMALISE:
+            self.taken[candidate.rule] += 1
+
+    def _line_up(self, candidates: list[Candidate]) -> None:
+        """Give everybody behind a full intake a place: the short way for thousands of files."""
+        for place, candidate in enumerate(candidates, self.places):
+            self.waits[candidate.job] = _before(place) if candidate.due <= self.now else _later(candidate, self.now)
+
+    def _place(self, lane: str = "") -> str:
+        """Say how many jobs come first: in the lane, or on the way to the engine."""
+        return _before(self.places if lane in {"", "take", "compute"} else self.slots[lane])
+
+
+def _before(jobs: int) -> str:
+    return f"{jobs} jobs before it" if jobs != 1 else "1 job before it"
+
+
+def _later(candidate: Candidate, now: float) -> str:
+    """Why and for how long a job waits that is not due yet."""
+    again = f"tries again in {candidate.due - now:.0f} s"
+    return f"{candidate.reason}; {again}" if candidate.reason else again

@@ -1,0 +1,118 @@
+"""What the planner is asked with, and what it answers."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
+
+from stemd.model import Need, Use
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from stemd.model import Option, Rung, Stage
+
+
+@dataclass(frozen=True, slots=True)
+class Candidate:
+    """A job that waits at `stage`.
+
+    created: Unix time, the job's age. due: Unix time before which it does not start; reason: why (empty if none).
+    need: memory of this stage when it runs without engine, and the disk that the whole rest of the walk will write.
+    options: SEPARATE only, the rungs it may take, largest first (`ladder.options`); their disk is not looked at.
+    key: the separation key where it is known; two jobs of one key do not run at once.
+    """
+
+    job: int
+    rule: str
+    stage: Stage
+    created: float
+    priority: int = 0
+    due: float = 0.0
+    reason: str = ""
+    need: Need = field(default_factory=Need)
+    options: tuple[Option, ...] = ()
+    key: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Promise:
+    """What a running job was promised. pid: the child whose use is already part of the measurement, if known."""
+
+    job: int
+    rule: str
+    stage: Stage
+    need: Need = field(default_factory=Need)
+    rung: Rung | None = None
+    pid: int | None = None
+    key: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Warm:
+    """An idle engine with a loaded model: what it holds is free again for a job on the same device."""
+
+    device: str
+    use: Use = field(default_factory=Use)
+
+
+@dataclass(frozen=True, slots=True)
+class Limits:
+    """How much may go on at once.
+
+    cpu_jobs: slots of each lane (take | normalise, check | deliver, retire).
+    ahead: jobs normalised, or being normalised, in advance of the engines. taken: jobs copied in advance of that.
+    patience: seconds for which every graphics card must have been too full before a job falls back to the CPU.
+    """
+
+    cpu_jobs: int = 1
+    ahead: int = 2
+    taken: int = 4
+    patience: float = 120.0
+
+
+@dataclass(frozen=True, slots=True)
+class Gate:
+    """Reasons from outside to start nothing; empty texts: open.
+
+    closed: shown for every job that waits because of it ("paused", "outside hours, next 22:00").
+    finish: whether separated jobs may still be checked and delivered while closed.
+    gpu: why no graphics card is used at present ("gives way: another program uses the GPU").
+    """
+
+    closed: str = ""
+    finish: bool = True
+    gpu: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Start:
+    """A job to start, with what it is promised. rung: None where no engine is needed."""
+
+    job: int
+    rule: str
+    stage: Stage
+    need: Need
+    rung: Rung | None = None
+    key: str = ""
+
+    def promise(self, pid: int | None = None) -> Promise:
+        """Put it down as running."""
+        return Promise(self.job, self.rule, self.stage, self.need, self.rung, pid, self.key)
+
+
+@dataclass(frozen=True, slots=True)
+class Plan:
+    """What to start now, in order, and why every other job waits. Hand it back as `before` the next time.
+
+    waits: job -> reason. impossible: job -> the figure that this machine can never offer: hold it.
+    drops: devices whose idle engine should be ended, because a job waits for memory.
+    crowded: since when all graphics cards were too full for what waited. served: turns taken, for fairness.
+    """
+
+    starts: tuple[Start, ...] = ()
+    waits: Mapping[int, str] = field(default_factory=dict)
+    impossible: Mapping[int, str] = field(default_factory=dict)
+    drops: tuple[str, ...] = ()
+    crowded: float | None = None
+    served: Mapping[tuple[Stage, str], int] = field(default_factory=dict)
