@@ -1,0 +1,126 @@
+"""From a report's figures to its flags and its verdict. Pure: thresholds in, sentences out.
+
+What a studio wants to hear about before it uses a stem: numbers that are none, a stem that is not as long as its
+source, clipping and DC that the mix did not have, stems that do not add up to the mix, clicks where segments meet, and
+the vocal in the accompaniment. What is no flag: a silent stem (an instrumental has no vocal, an a cappella no band)
+and faults that the mix already has; both stand in the report.
+"""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import Final, TYPE_CHECKING
+
+import numpy as np
+
+from stemd.quality import decibel
+from stemd.quality.ranges import joined, runs
+from stemd.quality.report import Bleed, Flag, Levels, Report
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+    from collections.abc import Iterator, Mapping
+
+LOSSY_SECONDS: Final = 0.1
+"""Encoder delay and padding of a lossy file that is no fault."""
+
+
+def judged(report: Report, null: NDArray[np.float64] | None, lossy: Mapping[str, bool]) -> Report:
+    """Return the report with its flags and verdict. null: the null test's windows in dB, if there was one."""
+    flags = (
+        *(flag for stem in report.stems for flag in _of_stem(stem, report, lossy=lossy.get(stem.name, False))),
+        *_of_null(report, null),
+        *(flag for bleed in report.bleed for flag in of_bleed(bleed, report)),
+    )
+    order = sorted(flags, key=lambda flag: (flag.start, flag.metric))
+    return replace(report, flags=tuple(order), verdict="flagged" if order else "pass")
+
+
+def clock(seconds: float) -> str:
+    """Give minutes and seconds as a player shows them: 1:12, 1:02:03."""
+    whole = int(seconds)
+    hours, rest = divmod(whole, 3600)
+    minutes, second = divmod(rest, 60)
+    return f"{hours}:{minutes:02}:{second:02}" if hours else f"{minutes}:{second:02}"
+
+
+def span(start: float, end: float) -> str:
+    """Give "at 1:12" or "at 1:12 to 1:19"."""
+    return f"at {clock(start)}" if clock(start) == clock(end) else f"at {clock(start)} to {clock(end)}"
+
+
+def _of_stem(stem: Levels, report: Report, *, lossy: bool) -> Iterator[Flag]:
+    yield from _not_finite(stem)
+    yield from _length(stem, lossy=lossy)
+    yield from _clipping(stem, report.mix)
+    yield from _dc(stem, report)
+
+
+def _not_finite(stem: Levels) -> Iterator[Flag]:
+    if stem.not_finite:
+        start, end = stem.not_finite_at[0][0], stem.not_finite_at[-1][1]
+        places = "place" if len(stem.not_finite_at) == 1 else "places"
+        text = (
+            f"{stem.name} has {stem.not_finite} samples that are no sound (not a number) "
+            f"in {len(stem.not_finite_at)} {places}, first {span(*stem.not_finite_at[0])}: separate it again"
+        )
+        yield Flag("nan", start, end, float(stem.not_finite), 0.0, text)
+
+
+def _length(stem: Levels, *, lossy: bool) -> Iterator[Flag]:
+    missing = (stem.missing_frames or 0) / stem.rate
+    allowed = LOSSY_SECONDS if lossy else 0.0
+    if abs(missing) <= allowed:
+        return
+    seconds = stem.frames / stem.rate
+    much = f"{abs(missing):.2f} s" if abs(missing) >= 0.01 else f"{abs(stem.missing_frames or 0)} samples"
+    text = f"{stem.name} is {much} {'shorter' if missing > 0 else 'longer'} than the mix and may not line up with it"
+    yield Flag("length", min(seconds, seconds + missing), max(seconds, seconds + missing), missing, allowed, text)
+
+
+def _clipping(stem: Levels, mix: Levels | None) -> Iterator[Flag]:
+    """Flat tops that the mix does not have at the same time."""
+    theirs = mix.clipping if mix else ()
+    for start, end in stem.clipping:
+        if any(a <= end + 0.1 and b >= start - 0.1 for a, b in theirs):
+            continue
+        text = f"{stem.name} is clipped {span(start, end)} where the mix is not: it may crackle"
+        yield Flag("clipping", start, end, stem.peak_db, 0.0, text)
+
+
+def _dc(stem: Levels, report: Report) -> Iterator[Flag]:
+    limit = report.thresholds.dc
+    if limit is None or abs(stem.dc) <= limit:
+        return
+    also = " (the mix has it too)" if report.mix and abs(report.mix.dc) > limit else ""
+    text = f"{stem.name} sits {abs(stem.dc):.1%} of full scale off zero{also}: cuts in it will click"
+    yield Flag("dc", 0.0, stem.frames / stem.rate, stem.dc, limit, text)
+
+
+def _of_null(report: Report, null: NDArray[np.float64] | None) -> Iterator[Flag]:
+    limit = report.thresholds.null_db
+    if null is None or limit is None or report.null_db is None:
+        return
+    for start, end in runs(joined(null > limit, 2)):
+        value = float(null[start:end].max())
+        a, b = start * report.step, min(end * report.step, report.seconds)
+        names = " and ".join(report.null_of) if len(report.null_of) < 3 else "the stems"
+        what = f"{value:.0f} dB" if value > decibel.FLOOR else "nothing"
+        text = f"{names} do not add up to the mix {span(a, b)}: the difference is {what} relative to the mix"
+        yield Flag("null", a, b, value, limit, text)
+
+
+def of_bleed(bleed: Bleed, report: Report) -> Iterator[Flag]:
+    """Flag where the vocal is louder in another stem than the threshold allows."""
+    limit = report.thresholds.bleed_db
+    if limit is None or bleed.db is None or bleed.into != report.accompaniment:
+        return
+    curve = np.asarray(bleed.windows)
+    found = list(runs(joined(curve > limit, 2)))
+    if bleed.score <= limit:
+        return
+    for start, end in found:
+        value = float(10 * np.log10(np.mean(10 ** (curve[start:end] / 10))))
+        a, b = start * bleed.step, min(end * bleed.step, report.seconds)
+        text = f"vocal audible in {bleed.into} {span(a, b)}, about {value:.0f} dB"
+        yield Flag("bleed", a, b, value, limit, text)
