@@ -53,8 +53,10 @@ class Cost:
 
 
 COSTS = {"htdemucs": Cost(170, 170), "hdemucs": Cost(170, 170), "demucs": Cost(170, 170)}
-CPU_BASE, GPU_HOST_BASE, GPU_BASE = 400 * MIB, 2048 * MIB, 640 * MIB
-"""A process with torch on the CPU; its RAM with a CUDA context; the context's share of the card."""
+CPU_BASE, GPU_HOST_BASE = 400 * MIB, 2048 * MIB
+"""RAM of a process with torch, without and with a CUDA context."""
+CONTEXT = 640 * MIB
+"""What a CUDA context takes of the card: the driver counts it, torch's allocator (the learned peak) does not."""
 
 
 def devices(setting: str, headroom: Headroom) -> tuple[str, ...]:
@@ -123,7 +125,7 @@ def need(rung: Rung, network: Network, measurements: Sequence[Measurement] = ())
         return first_need(rung, network)
     ram = max(measured.peak_ram for measured in same)
     vram = max(measured.peak_vram for measured in same)
-    return Need(round(ram * MARGIN), round(vram * MARGIN) if rung.on_gpu else 0)
+    return Need(round(ram * MARGIN), round(vram * MARGIN) + CONTEXT if rung.on_gpu else 0)
 
 
 def first_need(rung: Rung, network: Network) -> Need:
@@ -136,7 +138,7 @@ def first_need(rung: Rung, network: Network) -> Need:
     width = (network.parameters / 42_000_000) ** 0.5
     activations = rung.batch * rung.segment * width * MIB * (cost.gpu if rung.on_gpu else cost.cpu)
     if rung.on_gpu:
-        return Need(GPU_HOST_BASE + weights, round(GPU_BASE + weights + activations))
+        return Need(GPU_HOST_BASE + weights, round(CONTEXT + weights + activations))
     return Need(round(CPU_BASE + weights + activations))
 
 

@@ -14,6 +14,8 @@ if TYPE_CHECKING:
     from stemd.planner.facts import Candidate, Gate, Limits, Plan
     from stemd.planner.room import Room
 
+GIVES_WAY = "gives way: another program uses the GPU"
+
 
 @dataclass(frozen=True, slots=True)
 class Verdict:
@@ -49,9 +51,10 @@ class Engines:
         on_cpu = [option for option in possible if not option.rung.on_gpu]
         if not on_gpu:
             return self._on(on_cpu)
-        if self._gate.gpu:
-            return Verdict(reason=self._gate.gpu)
-        verdict = self._on(on_gpu)
+        ours = [option for option in on_gpu if option.rung.device not in self._gate.yielded]
+        if not ours:
+            return Verdict(reason=GIVES_WAY)
+        verdict = self._on(ours)
         if verdict.option or not verdict.reason or not on_cpu:
             return verdict
         self.crowded = self._since

@@ -77,12 +77,12 @@ class Gate:
 
     closed: shown for every job that waits because of it ("paused", "outside hours, next 22:00").
     finish: whether separated jobs may still be checked and delivered while closed.
-    gpu: why no graphics card is used at present ("gives way: another program uses the GPU").
+    yielded: graphics cards that another program uses, and that are left to it.
     """
 
     closed: str = ""
     finish: bool = True
-    gpu: str = ""
+    yielded: frozenset[str] = frozenset()
 
 
 @dataclass(frozen=True, slots=True)
