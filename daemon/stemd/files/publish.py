@@ -1,0 +1,305 @@
+"""Publishing: a set of files appears in a folder of the user's, whole, durable, beside what is there, and once.
+
+The files are written to `<folder>/.stemd-<job>-<token>/`, synced, read back from the disk, and renamed into place
+without replacing anything. A journal in the job's own folder is written before each step that it tells of, so that
+after a kill at any instruction the repeat knows what it did: a temporary name that is gone has been renamed.
+Deletes nothing but its own temporary files.
+
+A track's own folder appears at once. Files that lie among others' (`{track} ({stem}).{ext}`) appear one right after
+the other, all complete, the last item last; no file system offers more.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import errno
+import os
+import secrets
+import stat
+import threading
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING, Final
+
+from stemd.errors import EnvironmentFault, StemdError
+from stemd.files.disk import copy_hashing, drop_tree, sync_folder, verify
+from stemd.files.faults import faults_in
+from stemd.files.names import Place, unicode_only
+from stemd.files.plan import (
+    Move,
+    Plan,
+    disk_of,
+    intact,
+    laid_out,
+    remember,
+    remembered,
+    with_names,
+    with_new_name,
+)
+from stemd.files.rename import rename_noreplace
+from stemd.model import Artifact
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
+    from pathlib import Path
+    from threading import Event
+
+_NAMING: Final = threading.Lock()  # between the look at a folder's names and the renaming
+_REFUSED_NAMES: Final = frozenset({errno.EILSEQ, errno.EINVAL})
+
+
+@dataclass(frozen=True, slots=True)
+class Item:
+    """A finished file on a local disk and where it is to appear."""
+
+    file: Path
+    place: Place
+    sha256: str
+    size: int
+
+
+@dataclass(frozen=True, slots=True)
+class Shelf:
+    """A folder of the user's to publish to, and what is remembered of doing so.
+
+    what: what the folder is to the user ("outbox", "review"). journal: a file in the job's own folder, one a shelf.
+    progress: told the bytes written so far.
+    """
+
+    folder: Path
+    journal: Path
+    job: int
+    what: str = "outbox"
+    stop: Event | None = None
+    progress: Callable[[int], None] | None = None
+
+
+def publish(shelf: Shelf, items: Sequence[Item]) -> tuple[Artifact, ...]:
+    """Have the items appear below the shelf's folder; returns what lies where, in their order.
+
+    Repeated with the same journal, it finishes what was begun and returns what is already there. An item whose name is
+    taken goes beside it with a number, the same for the whole set.
+
+    Raises EnvironmentFault("outbox-full", "outbox-read-only", "outbox-missing", "outbox-failing": nothing incomplete
+    is visible, and a repeat goes on), Stopping, OSError, StemdError("lost-fact", "lost-delivery").
+    """
+    with faults_in(shelf.what, shelf.folder):
+        _check_folder(shelf)
+        plan = remembered(shelf.journal)
+        begun = plan is not None and _to_be_finished(plan, shelf)
+        if plan is None or not begun:
+            plan = _written(shelf, items, plan)
+        return _renamed(shelf, plan, again=begun)
+
+
+def published(journal: Path) -> tuple[Artifact, ...]:
+    """What an earlier `publish` with this journal has left for the user; empty if it did not come to its end."""
+    try:
+        plan = remembered(journal)
+    except StemdError:
+        return ()
+    if plan is None or plan.phase != "renaming" or any(_exists(move.temp) for move in plan.moves):
+        return ()
+    return plan.artifacts
+
+
+def withdraw(shelf: Shelf) -> bool:
+    """Take back what `publish` left, if all of it is unchanged and nothing was added; tell whether it is gone.
+
+    Raises as `publish` does. May be repeated after a kill.
+    """
+    with faults_in(shelf.what, shelf.folder):
+        plan = remembered(shelf.journal)
+        if plan is None:
+            return True
+        _check_folder(shelf)
+        if plan.phase != "writing" and any(_exists(move.target) for move in plan.moves):
+            if plan.phase == "renaming" and not _unchanged(plan, shelf.stop):
+                return False
+            _take_back(shelf, plan)
+        drop_tree(plan.root)
+        shelf.journal.unlink(missing_ok=True)
+    return True
+
+
+def _check_folder(shelf: Shelf) -> None:
+    """Tell a missing folder by its own name; it is never made here: a share may not be mounted."""
+    if not stat.S_ISDIR(shelf.folder.stat().st_mode):
+        raise NotADirectoryError(errno.ENOTDIR, os.strerror(errno.ENOTDIR), str(shelf.folder))
+
+
+def _to_be_finished(plan: Plan, shelf: Shelf) -> bool:
+    """Whether the plan's files were complete, and each of them still is where one of its two names says."""
+    if plan.phase != "renaming":
+        return False
+    waiting = [move for move in plan.moves if _exists(move.temp)]
+    if waiting and not plan.root.is_relative_to(shelf.folder):
+        return False  # the rule has another outbox now
+    known = disk_of(plan.root.parent) == plan.disk
+    return all(move in waiting or known or _is_there(plan, move) for move in plan.moves)
+
+
+def _is_there(plan: Plan, move: Move) -> bool:
+    """Whether a move's target holds what was published."""
+    try:
+        return all(intact(plan.artifacts[at], None) for at in move.items)
+    except OSError:
+        return False
+
+
+def _written(shelf: Shelf, items: Sequence[Item], stale: Plan | None) -> Plan:
+    """Write all items below a new temporary folder, surely. The journal knows its name before it exists."""
+    if stale is not None:
+        remember(shelf.journal, replace(stale, phase="writing"))
+        with contextlib.suppress(OSError):
+            drop_tree(stale.root)
+    home = _home(shelf.folder, items)
+    root = home / f".stemd-{shelf.job}-{secrets.token_hex(4)}"
+    plan = remember(shelf.journal, Plan("writing", root, disk_of(home)))
+    places = [item.place for item in items]
+    try:
+        try:
+            return _filled(shelf, plan, items, places)
+        except OSError as error:
+            legal = [place.mapped(unicode_only) for place in places]
+            if error.errno not in _REFUSED_NAMES or legal == places:
+                raise
+            drop_tree(root)
+            return _filled(shelf, plan, items, legal)
+    except BaseException:
+        with contextlib.suppress(OSError):
+            drop_tree(root)
+        raise
+
+
+def _filled(shelf: Shelf, plan: Plan, items: Sequence[Item], places: Sequence[Place]) -> Plan:
+    """Copy the items below the plan's root, read them back, and choose their final names."""
+    plan.root.mkdir()
+    moves, files = laid_out(plan.root, shelf.folder, places)
+    before = 0
+    for item, path in zip(items, files, strict=True):
+        path.parent.mkdir(parents=True, exist_ok=True)
+        _copy(shelf, item, path, before)
+        before += item.size
+    _read_back(shelf, items, files)
+    for folder in {parent for path in files for parent in path.parents if parent.is_relative_to(plan.root)}:
+        sync_folder(folder)
+    sync_folder(plan.root.parent)
+    artifacts = tuple(Artifact(b"", item.sha256, item.size) for item in items)
+    with _NAMING:
+        return remember(shelf.journal, with_names(replace(plan, artifacts=artifacts), moves, files, shelf.folder))
+
+
+def _copy(shelf: Shelf, item: Item, target: Path, before: int) -> None:
+    def progress(done: int) -> None:
+        if shelf.progress is not None:
+            shelf.progress(before + done)
+
+    source = os.open(item.file, os.O_RDONLY | os.O_CLOEXEC)
+    try:
+        sha256, _ = copy_hashing(
+            source, target, stop=shelf.stop, progress=progress, place=shelf.what, folder=shelf.folder
+        )
+    finally:
+        os.close(source)
+    if sha256 != item.sha256:
+        raise StemdError(
+            "lost-delivery",
+            f"{item.file.name} changed after it was made",
+            "check the state folder's disk; the job is tried again",
+        )
+
+
+def _read_back(shelf: Shelf, items: Sequence[Item], files: Sequence[Path]) -> None:
+    for item, path in zip(items, files, strict=True):
+        if not verify(path, item.sha256, stop=shelf.stop):
+            raise EnvironmentFault(
+                f"{shelf.what}-failing",
+                f"what was written to {shelf.folder} reads back differently",
+                "check the disk, the cable or the network; the job is tried again",
+            )
+
+
+def _renamed(shelf: Shelf, plan: Plan, *, again: bool) -> tuple[Artifact, ...]:
+    """Carry out what is left of the plan; a name that was taken meanwhile gets another number."""
+    with _NAMING:
+        for at, move in enumerate(plan.moves):
+            if _exists(move.temp) and not (again and _is_our_own(move, plan.artifacts)):
+                plan = _carried_out(shelf, plan, at)
+    for folder in {move.target.parent for move in plan.moves if move.target.parent.exists()}:
+        sync_folder(folder)
+    with contextlib.suppress(OSError):
+        drop_tree(plan.root)
+        sync_folder(plan.root.parent)
+    return plan.artifacts
+
+
+def _carried_out(shelf: Shelf, plan: Plan, at: int) -> Plan:
+    """Rename one thing; the plan as it is afterwards."""
+    _make_folders(shelf.folder, plan.moves[at].target)
+    while True:
+        move = plan.moves[at]
+        try:
+            rename_noreplace(move.temp, move.target)
+        except FileExistsError:
+            plan = remember(shelf.journal, with_new_name(plan, at))
+        else:
+            return plan
+
+
+def _make_folders(folder: Path, target: Path) -> None:
+    """Make those between again that were removed since; never the shelf's own, which may not be mounted."""
+    for part in target.relative_to(folder).parts[:-1]:
+        folder /= part
+        folder.mkdir(exist_ok=True)
+
+
+def _is_our_own(move: Move, artifacts: Sequence[Artifact]) -> bool:
+    """Finish a renaming that was killed between the two steps it has on a file system without RENAME_NOREPLACE."""
+    if not _exists(move.target):
+        return False
+    there = move.target.lstat()
+    if os.path.samestat(there, move.temp.lstat()):
+        move.temp.unlink()
+        return True
+    if not move.folder and there.st_size == 0 < artifacts[move.items[0]].size:
+        move.temp.replace(move.target)  # the claim of a name that this plan had found free
+        return True
+    return False
+
+
+def _unchanged(plan: Plan, stop: Event | None) -> bool:
+    """Whether every artifact is there as it was published, and nothing else with them."""
+    paths = {os.fsdecode(artifact.path) for artifact in plan.artifacts}
+    for move in plan.moves:
+        held = move.target.rglob("*") if move.folder else ()
+        if any(str(path) not in paths for path in held if path.is_symlink() or not path.is_dir()):
+            return False
+    try:
+        return all(intact(artifact, stop) for artifact in plan.artifacts)
+    except OSError:
+        return False
+
+
+def _take_back(shelf: Shelf, plan: Plan) -> None:
+    """Rename the published things away in one step each, so that no half of them is seen."""
+    remember(shelf.journal, replace(plan, phase="withdrawing"))
+    plan.root.mkdir(exist_ok=True)
+    for move in plan.moves:
+        with contextlib.suppress(FileNotFoundError):
+            rename_noreplace(move.target, move.temp)
+    for folder in {move.target.parent for move in plan.moves}:
+        sync_folder(folder)
+
+
+def _home(folder: Path, items: Sequence[Item]) -> Path:
+    """Where the temporary folder lies: in the outbox, or where another file system is mounted below it, in that."""
+    deepest = folder
+    for part in items[0].place.folders:
+        if not (deepest / part).is_dir() or (deepest / part).is_symlink():
+            break
+        deepest /= part
+    return folder if deepest.stat().st_dev == folder.stat().st_dev else deepest
+
+
+def _exists(path: Path) -> bool:
+    return os.path.lexists(path)
