@@ -1,0 +1,20 @@
+"""config.toml -> frozen settings. Reads one file, looks at no folder's content, and tells every mistake at once."""
+
+from stemd.config.load import Reading, find, load, read
+from stemd.config.not_yet import NOT_YET
+from stemd.config.problems import ConfigError, Problem
+from stemd.config.settings import Daemon, Resources, Schedule, Settings
+
+__all__ = [
+    "NOT_YET",
+    "ConfigError",
+    "Daemon",
+    "Problem",
+    "Reading",
+    "Resources",
+    "Schedule",
+    "Settings",
+    "find",
+    "load",
+    "read",
+]

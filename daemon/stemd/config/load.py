@@ -1,0 +1,195 @@
+"""Finds config.toml, reads it, and gives settings that are complete and right, or every mistake in it at once."""
+
+from __future__ import annotations
+
+import os
+from dataclasses import dataclass, fields
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import tomli
+
+from stemd.config import folders, hours, tables
+from stemd.config.lines import find_lines, line_of
+from stemd.config.not_yet import NOT_YET
+from stemd.config.problems import ConfigError, Place, Problem, did_you_mean, label, shown
+from stemd.config.rules import RULE_HOMES, read_rules
+from stemd.config.settings import Daemon, Resources, Schedule, Settings
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Mapping
+
+    from stemd.config.tables import Mistake
+
+_TABLES: dict[str, type] = {"daemon": Daemon, "schedule": Schedule, "resources": Resources}
+_KNOWN = (*_TABLES, "defaults", "rule")
+_HOMES = {
+    **RULE_HOMES,
+    **{field.name: f"it belongs in [{name}]" for name, kind in _TABLES.items() for field in fields(kind)},
+}
+_DEFAULT = (Path("config.toml"), Path("/etc/stemd/config.toml"))
+
+
+@dataclass(frozen=True, slots=True)
+class Reading:
+    """A configuration as read: the settings, and what is allowed in the file but worth a word."""
+
+    settings: Settings
+    remarks: tuple[Problem, ...]
+
+
+def find(option: Path | None = None) -> Path:
+    """Choose the file: the option, $STEMD_CONFIG, ./config.toml, /etc/stemd/config.toml. It exists, or ConfigError."""
+    named = option or (Path(os.environ["STEMD_CONFIG"]) if os.environ.get("STEMD_CONFIG") else None)
+    if named is not None:
+        how = "the option --config names it" if option else "$STEMD_CONFIG names it"
+        if not named.exists():
+            raise ConfigError(named, [Problem("file", "does not exist", f"{how}: correct the path")])
+        return named
+    for path in _DEFAULT:
+        if path.is_file():
+            return path
+    searched = " or ".join(str(path) for path in _DEFAULT)
+    raise ConfigError("stemd", [Problem("configuration", f"there is no {searched}", "name one: stemd -c PATH ...")])
+
+
+def load(path: Path) -> Settings:
+    """Read settings; ConfigError carries every mistake."""
+    return read(path).settings
+
+
+def read(path: Path) -> Reading:
+    """Read settings and remarks; ConfigError carries every mistake."""
+    text = _text(path)
+    raw = _parse(path, text)
+    settings, mistakes, remarks = _settings(path.absolute(), raw)
+    lines = find_lines(text) if mistakes or remarks else {}
+    names = _rule_names(raw)
+    if mistakes:
+        raise ConfigError(path, _problems(mistakes, lines, names))
+    return Reading(settings, tuple(_problems(remarks, lines, names)))
+
+
+def _text(path: Path) -> str:
+    try:
+        return path.read_bytes().decode("utf-8-sig")  # editors on Windows mark the file's beginning
+    except UnicodeDecodeError as error:
+        problem = Problem("file", "is not UTF-8 text", "save it as UTF-8", _line_at(path.read_bytes(), error.start))
+    except OSError as error:
+        problem = Problem("file", f"cannot be read: {error.strerror}", "check the path and its permissions")
+    raise ConfigError(path, [problem])
+
+
+def _parse(path: Path, text: str) -> dict[str, Any]:
+    try:
+        return tomli.loads(text)
+    except tomli.TOMLDecodeError as error:
+        lines = text.split("\n")
+        line = lines[error.lineno - 1] if error.lineno <= len(lines) else ""
+        hint = "see toml.io for how values are written"
+        if "overwrite" in error.msg or "twice" in error.msg or "Duplicate" in error.msg:
+            hint = "set each key once"
+            if "name" in line:
+                hint += '; the template of file names is called "names"'
+        raise ConfigError(path, [Problem(f"column {error.colno}", error.msg, hint, error.lineno)]) from None
+
+
+def _settings(path: Path, raw: dict[str, Any]) -> tuple[Settings, list[Mistake], list[Mistake]]:
+    mistakes = [_unknown_table(key) for key in raw if key not in _KNOWN]
+    values: dict[str, dict[str, Any]] = {}
+    for name, kind in _TABLES.items():
+        values[name], wrong = tables.check(kind, _without_empty(name, raw.get(name, {})), (name,), _HOMES)
+        mistakes += wrong
+    mistakes += _folders(values["daemon"], path.parent)
+    mistakes += _machine(values["schedule"], values["resources"])
+    daemon = Daemon(**values["daemon"])
+    reading = read_rules(raw, path.parent, _HOMES, local_models=daemon.models is not None)
+    mistakes += reading.mistakes
+    mistakes += folders.overlaps(reading.placed, daemon.state_dir, daemon.models)
+    rules = tuple(rule for _, rule in reading.placed)
+    settings = Settings(path, daemon, Schedule(**values["schedule"]), Resources(**values["resources"]), rules)
+    return settings, mistakes, [*reading.remarks, *_not_yet(raw)]
+
+
+def _unknown_table(key: str) -> Mistake:
+    if key in RULE_HOMES:
+        return (key,), "stands above every table", RULE_HOMES[key]
+    if key in {"rules", "Rule"}:
+        return (key,), "is not known", "every rule begins with [[rule]]"
+    return (key,), "is not known", _HOMES.get(key, did_you_mean(key, _KNOWN, f"tables are {', '.join(_KNOWN)}"))
+
+
+def _without_empty(name: str, table: Any) -> Any:
+    """`models = ""` means none."""
+    if name == "daemon" and isinstance(table, dict) and table.get("models") == "":
+        return {key: value for key, value in table.items() if key != "models"}
+    return table
+
+
+def _folders(daemon: dict[str, Any], base: Path) -> list[Mistake]:
+    """Make the daemon's folders absolute; a folder that cannot be is left out."""
+    mistakes: list[Mistake] = []
+    for key in {"state_dir", "models"} & daemon.keys():
+        try:
+            daemon[key] = tables.absolute(daemon[key], base)
+        except ValueError as error:
+            mistakes.append((("daemon", key), str(error), "write the path of a folder"))
+            del daemon[key]
+    return mistakes
+
+
+def _machine(schedule: dict[str, Any], resources: dict[str, Any]) -> list[Mistake]:
+    """Check the texts that have a grammar of their own."""
+    mistakes: list[Mistake] = []
+    for text in schedule.get("active", ()):
+        try:
+            hours.parse(text)
+        except ValueError as error:
+            mistakes.append((("schedule", "active"), f"{shown(text)}: {error}", hours.EXAMPLES))
+    device = resources.get("device", "auto")
+    kind, _, number = device.partition(":")
+    if device not in {"auto", "cpu", "cuda"} and not (kind == "cuda" and number.isascii() and number.isdecimal()):
+        suggestion = did_you_mean(device, ("auto", "cpu", "cuda"), 'write "auto", "cpu", "cuda" or "cuda:1"')
+        mistakes.append((("resources", "device"), f"{shown(device)} is no device", suggestion))
+    return mistakes
+
+
+def _not_yet(raw: Mapping[str, Any]) -> Iterable[Mistake]:
+    """Name the keys of the file whose part is not built yet."""
+    for key, meanwhile in NOT_YET.items():
+        path, _, value = key.partition("=")
+        for place, given in _places(raw, path.split(".")):
+            if not value or given == value:
+                yield place, "is accepted, but not yet in use", meanwhile
+
+
+def _places(raw: Mapping[str, Any], parts: list[str]) -> Iterable[tuple[Place, Any]]:
+    """Find a key wherever it may stand: keys of a rule also stand in [defaults]."""
+    first, *rest = parts
+    found: list[tuple[Place, Any]] = [((first,), raw.get(first))]
+    if first == "rule":
+        rules = raw.get("rule")
+        found = [(("rule", n), table) for n, table in enumerate(rules if isinstance(rules, list) else [])]
+        found.append((("defaults",), raw.get("defaults")))
+    for part in rest:
+        found = [((*place, part), table[part]) for place, table in found if isinstance(table, dict) and part in table]
+    return found
+
+
+def _problems(mistakes: Iterable[Mistake], lines: Mapping[Place, int], names: Mapping[int, str]) -> list[Problem]:
+    """Give each mistake its key and its line; in the file's order, none twice."""
+    problems = [
+        Problem(label(place, names), message, suggestion, line_of(place, lines))
+        for place, message, suggestion in dict.fromkeys(mistakes)
+    ]
+    return sorted(problems, key=lambda problem: problem.line or 0)
+
+
+def _rule_names(raw: Mapping[str, Any]) -> dict[int, str]:
+    rules = raw.get("rule")
+    named = enumerate(rules if isinstance(rules, list) else [])
+    return {n: rule["name"] for n, rule in named if isinstance(rule, dict) and isinstance(rule.get("name"), str)}
+
+
+def _line_at(content: bytes, offset: int) -> int:
+    return content.count(b"\n", 0, offset) + 1

@@ -1,0 +1,23 @@
+"""Keys that config.toml may have although their part is not built yet. Take an entry out when its part works."""
+
+from __future__ import annotations
+
+from types import MappingProxyType
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+NOT_YET: Mapping[str, str] = MappingProxyType(
+    {
+        "daemon.results_gb": "nothing is dropped yet: all results are kept",
+        "schedule.active": "work starts at any hour",
+        "schedule.yield_cpu_percent": "work starts however busy the processors are",
+        "schedule.yield_gpu_percent": "work starts however busy the graphics card is",
+        "rule.mp3_quality": "the bitrate decides",
+        "rule.format=m4a": "files cannot be written in this format",
+        "rule.format=opus": "files cannot be written in this format",
+        "rule.hook.delivered": "no command is run",
+    }
+)
+"""`table.key`, or `table.key=value` for one value of it; and what happens meanwhile."""

@@ -1,0 +1,70 @@
+"""The settings, complete: what config.toml says and, where it says nothing, the defaults. The keys are the file's."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Annotated
+
+from annotated_types import Ge, Gt, Le
+
+from stemd.model import Rule
+
+
+def default_state() -> Path:
+    """Where the ledger lives unless the file says otherwise: the user's own state folder."""
+    return Path("~/.local/state/stemd").expanduser()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Daemon:
+    """[daemon].
+
+    state_dir: ledger, work and results; absolute, a local disk. models: folder of local models, looked at first.
+    rescan: seconds between two looks at an inbox (network mounts: at most 10). idle_unload: seconds until an idle
+    engine gives its model up.
+    """
+
+    state_dir: Path = field(default_factory=default_state)
+    results_gb: Annotated[float, Ge(0)] = 50.0
+    models: Path | None = None
+    rescan: Annotated[float, Gt(0), Le(3600)] = 30.0
+    idle_unload: Annotated[float, Ge(0)] = 300.0
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Schedule:
+    """[schedule]: when work may start.
+
+    active: hours and days as `hours.parse` reads them; empty means always. yield_*: percent of use by others above
+    which nothing new starts; 0 means never yield.
+    """
+
+    active: tuple[str, ...] = ()
+    yield_cpu_percent: Annotated[float, Ge(0), Le(100)] = 0.0
+    yield_gpu_percent: Annotated[float, Ge(0), Le(100)] = 0.0
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Resources:
+    """[resources]: device auto, cpu, cuda or cuda:N; reserves in GiB that stay free for others."""
+
+    device: str = "auto"
+    ram_reserve_gb: Annotated[float, Ge(0)] = 2.0
+    vram_reserve_gb: Annotated[float, Ge(0)] = 0.5
+    cpu_jobs: Annotated[int, Ge(1), Le(64)] = 1
+
+
+@dataclass(frozen=True, slots=True)
+class Settings:
+    """One configuration, checked; never changed, only replaced. path: the file that it was read from."""
+
+    path: Path
+    daemon: Daemon
+    schedule: Schedule
+    resources: Resources
+    rules: tuple[Rule, ...]
+
+    def rule(self, name: str) -> Rule | None:
+        """Find a rule by its name."""
+        return next((rule for rule in self.rules if rule.name == name), None)
