@@ -21,14 +21,14 @@ class StemdError(Exception):
         return f"{self.message} ({self.code})"
 
 
-class EnvironmentFault(StemdError):
+class EnvironmentFault(StemdError):  # noqa: N818 - DESIGN.md's word
     """A fault of the surroundings, not of the file: disk full, share gone, program missing.
 
     A job that meets one waits and resumes unaided; no attempt is counted.
     """
 
 
-class WorkerFault(StemdError):
+class WorkerFault(StemdError):  # noqa: N818 - as EnvironmentFault
     """A child died, hung or was killed: it costs one attempt of one job, and the next may succeed."""
 
 

@@ -36,9 +36,7 @@ def _finished(job: Job, outcome: Finished) -> Change:
     if following is not None:
         return Change(following, Status.WAITING, text, facts=outcome)
     if job.failing:
-        return Change(
-            job.stage, Status.FAILED, text, code=job.code, reason=job.reason, hint=job.hint, facts=outcome
-        )
+        return Change(job.stage, Status.FAILED, text, code=job.code, reason=job.reason, hint=job.hint, facts=outcome)
     return Change(job.stage, Status.DONE, text, reason=job.reason, facts=outcome)
 
 
@@ -88,7 +86,7 @@ def recovered(job: Job) -> Change:
     )  # fmt: skip
 
 
-def duplicate(job: Job, twin: Job) -> Change:
+def duplicate(twin: Job) -> Change:
     """A second file of a content that `twin` answers for: only its source is left to retire."""
     text = f"same recording as job {twin.id}"
     return Change(Stage.RETIRE, Status.WAITING, text, reason=text, twin=twin.id)
@@ -99,13 +97,18 @@ def answered(job: Job, twin: Job) -> Change | None:
     if twin.status is Status.FAILED:
         return failing(replace(job, stage=Stage.TAKE), Failed(twin.code, twin.reason, twin.hint))
     if twin.status is Status.CANCELLED:
-        return retried(job, f"job {twin.id} was cancelled")
+        return retried(f"job {twin.id} was cancelled")
     return None
 
 
-def retried(job: Job, text: str) -> Change:
+def retried(text: str) -> Change:
     """From the beginning, with a clean slate."""
     return Change(Stage.TAKE, Status.WAITING, text, reasons=(), approved=False, twin=0)
+
+
+def held(job: Job, reason: str, code: str) -> Change:
+    """Nothing can go on before a person has decided."""
+    return Change(job.stage, Status.HELD, reason, code=code, reason=reason, hint="stemd retry, when there is more room")
 
 
 def cancelled(job: Job, text: str, code: str = "") -> Change:
@@ -113,7 +116,7 @@ def cancelled(job: Job, text: str, code: str = "") -> Change:
     return Change(job.stage, Status.CANCELLED, text, code=code, reason=text)
 
 
-def approved(job: Job, who: str) -> Change:
+def approved(who: str) -> Change:
     """A person has listened: the stems go to the outbox."""
     return Change(Stage.DELIVER, Status.WAITING, f"approved by {who}", approved=True)
 
@@ -121,4 +124,6 @@ def approved(job: Job, who: str) -> Change:
 def rejected(job: Job, who: str, why: str) -> Change:
     """A person has listened: the source is put aside with the reason."""
     said = f"rejected by {who}" + (f": {why}" if why else "")
-    return failing(replace(job, stage=Stage.DELIVER), Failed("rejected", said, "mend the recording or pick another preset"))
+    return failing(
+        replace(job, stage=Stage.DELIVER), Failed("rejected", said, "mend the recording or pick another preset")
+    )

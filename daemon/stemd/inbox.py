@@ -1,4 +1,4 @@
-"""Lists an inbox and tells which files in it are settled. The listing is the truth; nothing is inferred from absence."""
+"""Lists an inbox and tells which files in it are settled. The listing is the truth; absence proves nothing."""
 
 from __future__ import annotations
 
@@ -57,7 +57,7 @@ def look(rule: Rule, now: float) -> Look:
     unreadable: list[bytes] = []
     root = os.fsencode(rule.inbox)
     try:
-        info = os.stat(root)
+        info = rule.inbox.stat()
         for path, entry in _walk(root, frozenset(os.fsencode(folder) for folder in rule.own_folders), unreadable):
             if entry.is_symlink():
                 links.append(path)
@@ -68,7 +68,9 @@ def look(rule: Rule, now: float) -> Look:
     return Look(rule.name, now, files, tuple(links), tuple(unreadable), "", (info.st_dev, info.st_ino))
 
 
-def _walk(root: bytes, skipped: frozenset[bytes], unreadable: list[bytes]) -> Iterator[tuple[bytes, os.DirEntry[bytes]]]:
+def _walk(
+    root: bytes, skipped: frozenset[bytes], unreadable: list[bytes]
+) -> Iterator[tuple[bytes, os.DirEntry[bytes]]]:
     """Give everything below `root` that is not ignored and not a folder; a root that cannot be listed raises."""
     folders = [root]
     while folders:

@@ -7,7 +7,15 @@ from dataclasses import dataclass
 from pathlib import Path
 
 NETWORK = frozenset({"nfs", "nfs4", "cifs", "smb3", "smbfs", "9p", "afs", "ceph", "glusterfs", "ncpfs", "davfs"})
-NETWORK_FUSE = ("fuse.sshfs", "fuse.rclone", "fuse.glusterfs", "fuse.s3fs", "fuse.davfs", "fuse.gvfsd", "fuse.curlftpfs")
+NETWORK_FUSE = (
+    "fuse.sshfs",
+    "fuse.rclone",
+    "fuse.glusterfs",
+    "fuse.s3fs",
+    "fuse.davfs",
+    "fuse.gvfsd",
+    "fuse.curlftpfs",
+)
 
 
 @dataclass(frozen=True, slots=True)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 from peewee import EXCLUDED, IntegrityError, fn
@@ -16,7 +17,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
 
 
-class Stale(StemdError):
+class Stale(StemdError):  # noqa: N818 - the field's word
     """A transition met a job that is no longer where it was thought to be."""
 
     def __init__(self, job: Job) -> None:
@@ -36,7 +37,7 @@ def admit(ledger: Ledger, arrivals: Iterable[tuple[Arrival, bytes]], now: float)
             if known is None:
                 admitted.append(_new_job(ledger, arrival, name, now))
             elif (job := get(ledger, known)).status is Status.CANCELLED and job.code:
-                admitted.append(apply_within(ledger, job, retried(job, "the file is back"), now))
+                admitted.append(apply_within(ledger, job, retried("the file is back"), now))
     return admitted
 
 
@@ -131,7 +132,7 @@ def _as_duplicate(ledger: Ledger, job: Job, facts: Finished) -> Change:
         & (table.sha256 == (facts.sha256 or job.sha256)) & table.twin.is_null()
         & table.status.not_in([Status.FAILED, Status.CANCELLED]) & (table.id != job.id)
     )  # fmt: skip
-    return duplicate(job, _job(next(rows(found))))
+    return replace(duplicate(_job(next(rows(found)))), facts=facts)
 
 
 def _keep_facts(ledger: Ledger, job: Job, facts: Finished, now: float) -> None:
@@ -150,9 +151,9 @@ def _keep_facts(ledger: Ledger, job: Job, facts: Finished, now: float) -> None:
 def _forget_or_follow(ledger: Ledger, job: Job, facts: Finished) -> None:
     """The source has moved: its arrival's version stays known, so that the same version is never taken twice."""
     if facts.stat is not None and facts.path == job.path:
-        ledger.arrival.update(
-            size=facts.stat.size, mtime_ns=facts.stat.mtime_ns, ctime_ns=facts.stat.ctime_ns
-        ).where((ledger.arrival.job == job.id) & (ledger.arrival.path == job.path)).execute()
+        ledger.arrival.update(size=facts.stat.size, mtime_ns=facts.stat.mtime_ns, ctime_ns=facts.stat.ctime_ns).where(
+            (ledger.arrival.job == job.id) & (ledger.arrival.path == job.path)
+        ).execute()
 
 
 def _tell(ledger: Ledger, job: int, stage: Stage, status: Status, text: str, now: float, code: str = "") -> None:
@@ -192,6 +193,27 @@ def select(
     return [_job(row) for row in rows(query.limit(limit) if limit else query)]
 
 
+def waiting(ledger: Ledger, newcomers: int) -> list[Job]:
+    """Find all begun jobs that wait, and of those not begun the first `newcomers` of each rule; oldest first."""
+    table = ledger.job
+    idle = table.status == Status.WAITING
+    begun = [_job(row) for row in rows(table.select().where(idle & (table.stage != Stage.TAKE)))]
+    names = [row["rule"] for row in rows(table.select(table.rule).where(idle & (table.stage == Stage.TAKE)).distinct())]
+    for name in names:
+        query = table.select().where(idle & (table.stage == Stage.TAKE) & (table.rule == name))
+        begun += [_job(row) for row in rows(query.order_by(table.due, table.id).limit(newcomers))]
+    return sorted(begun, key=lambda job: job.id)
+
+
+def supersede(ledger: Ledger, old: Job, new: Job, now: float) -> Job:
+    """Let a duplicate do the work anew, because what its finished twin had made is gone; returns the duplicate."""
+    table = ledger.job
+    with ledger.transaction():
+        table.update(twin=new.id, changed=now).where((table.id == old.id) & (table.status == Status.DONE)).execute()
+        _tell(ledger, old.id, old.stage, old.status, f"its files are gone; job {new.id} makes them again", now)
+        return apply_within(ledger, new, retried(f"what job {old.id} had made is gone; made again"), now)
+
+
 def by_path(ledger: Ledger, path: bytes) -> list[Job]:
     """Find the jobs of a file, by where it was seen, where it is now, or what was made of it; oldest first."""
     job, arrival, artifact = ledger.job, ledger.arrival, ledger.artifact
@@ -223,6 +245,7 @@ def _job(row: dict[str, Any]) -> Job:
     stat = Stat(row.pop("size"), row.pop("mtime_ns"), row.pop("ctime_ns"))
     row |= {
         "path": bytes(row["path"]), "name": bytes(row["name"]), "stage": Stage(row["stage"]),
-        "status": Status(row["status"]), "reasons": tuple(json.loads(row["reasons"])), "approved": bool(row["approved"]),
+        "status": Status(row["status"]), "reasons": tuple(json.loads(row["reasons"])),
+        "approved": bool(row["approved"]),
     }  # fmt: skip
     return Job(stat=stat, **row)

@@ -23,7 +23,7 @@ class Request:
     answer: str = ""
 
 
-def ask(  # noqa: PLR0913 - the columns of one row
+def ask(
     ledger: Ledger, verb: str, *, who: str, now: float, job: int | None = None, details: dict[str, Any] | None = None
 ) -> int:
     """Leave a request for the daemon; returns its number."""

@@ -6,18 +6,22 @@ import fcntl
 import os
 import sqlite3
 import time
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeAlias
 
 from peewee import DatabaseError, OperationalError, SqliteDatabase, Table
 from playhouse.migrations import Runner
 
-from stemd.errors import StemdError
+from stemd.errors import EnvironmentFault, StemdError
 from stemd.mounts import filesystem
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
+
+Columns: TypeAlias = Any
+"""A peewee Table: its columns are attributes that only `COLUMNS` knows."""
 
 MIGRATIONS = Path(__file__).parent / "migrations"
 WAL_SAFE = (3, 51, 3)
@@ -41,22 +45,36 @@ COLUMNS = {
 }  # fmt: skip
 
 
+class LedgerFull(EnvironmentFault):
+    """The ledger cannot be written for the moment: its disk is full, or somebody else holds it."""
+
+    def __init__(self, why: str) -> None:
+        super().__init__(
+            "ledger-full", f"the ledger cannot be written: {why}", "free space below state_dir; tried again"
+        )
+
+
 @dataclass(frozen=True, slots=True)
 class Ledger:
     """An open ledger. The functions of this package work on it; only one thread may use it."""
 
     db: SqliteDatabase
-    job: Table
-    arrival: Table
-    event: Table
-    artifact: Table
-    request: Table
-    measurement: Table
-    setting: Table
+    job: Columns
+    arrival: Columns
+    event: Columns
+    artifact: Columns
+    request: Columns
+    measurement: Columns
+    setting: Columns
 
-    def transaction(self) -> Any:  # noqa: ANN401 - peewee's context manager has no public type
-        """All or nothing, and the only writer meanwhile."""
-        return self.db.atomic("IMMEDIATE")
+    @contextmanager
+    def transaction(self) -> Iterator[None]:
+        """All or nothing, and the only writer meanwhile. Raises LedgerFull when the file cannot be written."""
+        try:
+            with self.db.atomic("IMMEDIATE"):
+                yield
+        except OperationalError as fault:
+            raise LedgerFull(str(fault)) from fault
 
     def close(self) -> None:
         """Close the file; what was committed stays."""
@@ -110,9 +128,7 @@ def open_for_asking(state: Path) -> Ledger:
 
 def _connect(state: Path, mode: str) -> SqliteDatabase:
     pragmas = {"synchronous": "full", "foreign_keys": 1}
-    db = SqliteDatabase(
-        f"{path_of(state).absolute().as_uri()}?mode={mode}", uri=True, timeout=30, pragmas=pragmas
-    )
+    db = SqliteDatabase(f"{path_of(state).absolute().as_uri()}?mode={mode}", uri=True, timeout=30, pragmas=pragmas)
     db.connect()
     return db
 
@@ -190,6 +206,6 @@ def locked(state: Path) -> bool:
         os.close(file)
 
 
-def rows(query: Any) -> Iterator[dict[str, Any]]:  # noqa: ANN401 - peewee's queries have no public type
+def rows(query: Any) -> Iterator[dict[str, Any]]:
     """Run a select and give its rows as dictionaries."""
     yield from query.dicts()

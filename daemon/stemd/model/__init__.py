@@ -38,6 +38,6 @@ __all__ = [
     "Stat",
     "Status",
     "Thresholds",
-    "Withdrawn",
     "Use",
+    "Withdrawn",
 ]

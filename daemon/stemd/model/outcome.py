@@ -93,7 +93,8 @@ class Change:
     """The new place of a job, as `flow` decides it and the ledger writes it.
 
     text: the line of the story. delay: seconds until the job may start again.
-    reasons, approved, twin: None leaves them as they are; twin 0: none any more. facts: what the stage learned, to be kept.
+    reasons, approved, twin: None leaves them as they are; twin 0: none any more.
+    facts: what the stage learned, to be kept.
     """
 
     stage: Stage

@@ -53,6 +53,7 @@ class ModelCard:
 
     digest: sha256 over the weight files, hex. segment: training length, seconds.
     needs: for each source, the indices of the bag's members that it takes.
+    family: htdemucs | hdemucs | demucs. parameters: of the largest member. members: how many the bag has.
     """
 
     name: str
@@ -62,3 +63,6 @@ class ModelCard:
     channels: int
     segment: float
     needs: dict[str, tuple[int, ...]] = field(default_factory=dict)
+    family: str = "htdemucs"
+    parameters: int = 42_000_000
+    members: int = 1

@@ -10,7 +10,7 @@ if TYPE_CHECKING:
     from pathlib import Path
     from threading import Event
 
-    from stemd.model import Job, ModelCard, Rule
+    from stemd.model import Job, ModelCard, Rule, Rung
 
 
 class Children(Protocol):
@@ -33,7 +33,8 @@ class Work:
     folder: work/<job>, the job's own: `source`, `mix.wav`, `mix.json`, `separation.json`, `quality.json`.
     results: the shared results/<separation key>/ live here.
     stop: set when the stage should end soon; it then raises `Stopping` and is run again later.
-    progress: told the stage's fraction done, 0 to 1.
+    progress: told the stage's fraction done, 0 to 1, and what else is known of it ("eta", seconds).
+    rung: how SEPARATE is to run the network; None for the other stages.
     """
 
     job: Job
@@ -42,4 +43,5 @@ class Work:
     results: Path
     children: Children
     stop: Event
-    progress: Callable[[float], None]
+    progress: Callable[[float, Mapping[str, Any]], None]
+    rung: Rung | None = None

@@ -1,5 +1,8 @@
 """The first ledger: what was seen, what became of it, what was made, asked and measured."""
 
+from peewee import SqliteDatabase
+from playhouse.migrate import SchemaMigrator
+
 STATEMENTS = (
     """CREATE TABLE job (
         id INTEGER PRIMARY KEY AUTOINCREMENT,
@@ -49,7 +52,7 @@ STATEMENTS = (
 )
 
 
-def up(migrator, db):
+def up(_migrator: SchemaMigrator, db: SqliteDatabase) -> None:
     """Create every table."""
     for statement in STATEMENTS:
         db.execute_sql(statement)

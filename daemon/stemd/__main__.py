@@ -1,0 +1,5 @@
+"""`python -m stemd` is the command `stemd`."""
+
+from stemd.cli import main
+
+main()

@@ -1,0 +1,31 @@
+"""Commands that ask something of the daemon: retry, cancel, pause, resume. They only leave requests."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+import typer
+
+from stemd.commands.common import ConfigPath, ask
+
+JobOrPath = Annotated[str, typer.Argument(metavar="JOB", help="The job's number, or its file.")]
+
+
+def retry(job: JobOrPath, config: ConfigPath = None) -> None:
+    """Try a failed, cancelled, held or waiting job again from the beginning."""
+    typer.echo(ask(config, "retry", job))
+
+
+def cancel(job: JobOrPath, config: ConfigPath = None) -> None:
+    """End a job; its source stays where it is."""
+    typer.echo(ask(config, "cancel", job))
+
+
+def pause(config: ConfigPath = None) -> None:
+    """Start nothing new until `stemd resume`, also over restarts."""
+    typer.echo(ask(config, "pause"))
+
+
+def resume(config: ConfigPath = None) -> None:
+    """Go on after `stemd pause`."""
+    typer.echo(ask(config, "resume"))

@@ -1,0 +1,129 @@
+"""Commands that only look: status, jobs, why."""
+
+from __future__ import annotations
+
+import json
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from stemd.commands.common import AsJson, ConfigPath, clock, find_job, ledger_of, readable, span
+from stemd.ledger import jobs as job_rows
+from stemd.model import Status
+from stemd.status import brief, full
+from stemd.status import status as describe
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+_GIB = 1 << 30
+_LISTED = 10
+
+
+def status(
+    config: ConfigPath = None,
+    as_json: AsJson = False,
+    watch: Annotated[bool, typer.Option("--watch", "-w", help="Keep showing, until Ctrl-C.")] = False,
+) -> None:
+    """Show how things stand: what runs, what waits and why, and how much room the machine has."""
+    if watch:
+        from stemd.commands.watch import watch as show_live  # noqa: PLC0415 - only this needs rich
+
+        with ledger_of(config) as (settings, ledger):
+            show_live(lambda: describe(settings.daemon.state_dir, ledger))
+        return
+    with ledger_of(config) as (settings, ledger):
+        facts = describe(settings.daemon.state_dir, ledger)
+    typer.echo(json.dumps(facts, indent=1) if as_json else "\n".join(_status_lines(facts)))
+
+
+def _status_lines(facts: dict[str, Any]) -> Iterator[str]:
+    daemon, counts = facts["daemon"], facts["counts"]
+    yield (
+        f"stemd is running (pid {daemon['pid']})" if daemon["running"] else "stemd is not running; start it: stemd run"
+    )
+    if facts["paused"]:
+        yield f"paused by {facts['paused']}; go on with: stemd resume"
+    if facts["cpu_only"]:
+        yield "no GPU: separations run on the CPU"
+    yield ", ".join(f"{count} {name}" for name, count in counts.items())
+    for inbox in facts["inboxes"]:
+        more = f" ({inbox['reason']})" if inbox["reason"] else ""
+        settling = f", {inbox['settling']} settling" if inbox["settling"] else ""
+        yield f"  inbox {inbox['rule']}: {inbox['state']}{more}{settling}"
+    for stage in facts["running"]:
+        eta = f", {span(stage['eta'])} left" if stage["eta"] else ""
+        where = f" on {stage['rung']}" if stage["rung"] else ""
+        yield f"  {stage['stage']} {readable(stage['name'])}: {stage['progress']:.0%}{eta}{where} (job {stage['job']})"
+    for job in facts["waiting"][:_LISTED]:
+        yield f"  waiting at {job['stage']}: {readable(job['name'])} (job {job['job']}) {job['reason']}".rstrip()
+    for job in facts["held"][:_LISTED]:
+        yield f"  to review: {readable(job['name'])} (job {job['job']}): {job['reason']}"
+    if facts["headroom"]:
+        yield from _headroom_lines(facts["headroom"])
+
+
+def _headroom_lines(headroom: dict[str, Any]) -> Iterator[str]:
+    ram = "unknown" if headroom["ram"] is None else f"{headroom['ram'] / _GIB:.1f} GiB"
+    cards = "".join(f", {gpu['name']} {gpu['free'] / _GIB:.1f} GiB" for gpu in headroom["gpus"])
+    yield f"room: RAM {ram}{cards}; others use {headroom['cpu_percent']:.0f} % of the CPU"
+    for problem in headroom["problems"]:
+        yield f"  {problem}"
+
+
+def jobs(
+    config: ConfigPath = None,
+    as_json: AsJson = False,
+    status: Annotated[str | None, typer.Option("--status", "-s", help="Only jobs in this status.")] = None,
+    rule: Annotated[str, typer.Option("--rule", "-r", help="Only jobs of this rule.")] = "",
+) -> None:
+    """List jobs, oldest first."""
+    statuses = (_status(status),) if status else ()
+    with ledger_of(config) as (_, ledger):
+        found = job_rows.select(ledger, statuses=statuses, rule=rule)
+        if as_json:
+            typer.echo(json.dumps([full(ledger, job) for job in found], indent=1))
+            return
+    for job in found:
+        line = brief(job)
+        typer.echo(
+            f"{job.id:>5}  {line['status']:<9}  {line['stage']:<9}  {job.rule}: {readable(job.name)}"
+            + (f"  ({job.reason})" if job.reason else "")
+        )
+
+
+def _status(given: str) -> Status:
+    try:
+        return Status(given.lower())
+    except ValueError:
+        raise typer.BadParameter(f"give one of {', '.join(Status)}", param_hint="--status") from None
+
+
+def why(
+    given: Annotated[str, typer.Argument(metavar="PATH|JOB", help="A file, or the number of a job.")],
+    config: ConfigPath = None,
+    as_json: AsJson = False,
+) -> None:
+    """Tell the whole story of one file."""
+    with ledger_of(config) as (settings, ledger):
+        found = full(ledger, find_job(ledger, given))
+        waits = describe(settings.daemon.state_dir, ledger)["waiting"]
+    reason = next((job["reason"] for job in waits if job["job"] == found["job"]), found["reason"])
+    if as_json:
+        typer.echo(json.dumps(found | {"reason": reason}, indent=1))
+        return
+    typer.echo("\n".join(_story(found, reason)))
+
+
+def _story(job: dict[str, Any], reason: str) -> Iterator[str]:
+    yield f"{readable(job['name'])} (rule {job['rule']}, job {job['job']}): {job['status']} at {job['stage']}"
+    if reason and job["status"] != Status.DONE:
+        yield f"  why: {reason}" + (f" [{job['code']}]" if job["code"] else "")
+    if job["hint"]:
+        yield f"  what to do: {job['hint']}"
+    yield f"  source: {readable(job['path'])}"
+    for file in job["artifacts"]:
+        yield f"  made: {readable(file['path'])} ({file['size']:,} bytes)"
+    for event in job["events"]:
+        code = f" [{event['code']}]" if event["code"] else ""
+        yield f"  {clock(event['at'])}  {event['stage']:<9}  {event['text']}{code}"

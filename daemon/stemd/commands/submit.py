@@ -1,0 +1,54 @@
+"""`stemd submit`: puts a file into a rule's inbox, whole at once, so that it arrives like any other."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from stemd.commands.common import ConfigPath, readable, settings_of
+from stemd.errors import StemdError
+from stemd.files import copy_hashing, rename_noreplace, sync_folder
+from stemd.files.names import numbered
+
+
+def submit(
+    file: Annotated[Path, typer.Argument(help="The recording; it is copied and stays where it is.")],
+    rule: Annotated[str, typer.Option("--rule", "-r", help="The rule whose inbox it goes to.")],
+    config: ConfigPath = None,
+) -> None:
+    """Copy a recording into a rule's inbox."""
+    settings = settings_of(config)
+    found = settings.rule(rule)
+    if found is None:
+        names = ", ".join(known.name for known in settings.rules)
+        raise StemdError("no-such-rule", f'there is no rule "{rule}"', f"the rules are: {names}")
+    placed = place(file, found.inbox)
+    typer.echo(f"{readable(str(placed))}: it is taken once it has settled; follow it with: stemd why")
+
+
+def place(file: Path, inbox: Path) -> Path:
+    """Copy a file into an inbox under a name that is free, visible only when whole. Returns where it is now.
+
+    Raises StemdError "unreadable", EnvironmentFault "inbox-missing" and its like.
+    """
+    unfinished = inbox / f".stemd-submit-{os.getpid()}.tmp"
+    try:
+        with file.open("rb") as source:
+            copy_hashing(source.fileno(), unfinished, place="inbox")
+    except OSError as error:
+        raise StemdError(
+            "unreadable", f"{file} cannot be read: {error.strerror}", "check its name and rights"
+        ) from error
+    number = 1
+    while True:
+        target = inbox / numbered(file.name, number, folder=False)
+        try:
+            rename_noreplace(unfinished, target)
+        except FileExistsError:
+            number += 1
+        else:
+            sync_folder(inbox)
+            return target

@@ -1,0 +1,133 @@
+"""Answers what people ask of the daemon, each in one line; what no longer applies is refused with the reason."""
+
+from __future__ import annotations
+
+import os
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING, Final
+
+from stemd import flow
+from stemd.errors import StemdError
+from stemd.inbox import stat_of
+from stemd.ledger import facts, jobs
+from stemd.model import Finished, Job, Stage, Status
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping
+
+    from stemd.ledger.requests import Request
+    from stemd.model import Change
+    from stemd.service.daemon import Service
+
+_RETRIED: Final = frozenset({Status.FAILED, Status.CANCELLED, Status.HELD, Status.WAITING})
+PAUSED: Final = "paused"
+"""The setting that remembers over restarts who has paused the daemon."""
+
+
+@dataclass(frozen=True, slots=True)
+class Asked:
+    """A request on the daemon's table. now: Unix time."""
+
+    service: Service
+    request: Request
+    now: float
+
+    @property
+    def who(self) -> str:
+        """The user who asks."""
+        return self.request.who
+
+    def job(self) -> Job:
+        """Find the job that the request is about."""
+        if self.request.job is None:
+            raise StemdError("no-such-job", f"{self.request.verb} needs the number of a job", "see: stemd jobs")
+        return jobs.get(self.service.ledger, self.request.job)
+
+    def change(self, job: Job, change: Change) -> None:
+        """Bring the job where the answer says."""
+        jobs.apply(self.service.ledger, job, change, self.now)
+
+
+def answer(asked: Asked) -> str:
+    """Do what is asked, and say what was done. Raises StemdError for what cannot be done."""
+    verb = VERBS.get(asked.request.verb)
+    if verb is None:
+        raise StemdError("unknown-request", f"stemd does not know how to {asked.request.verb}", "restart the daemon")
+    return verb(asked)
+
+
+def _pause(asked: Asked) -> str:
+    facts.remember(asked.service.ledger, PAUSED, asked.who)
+    asked.service.paused = asked.who
+    return "paused: what runs is finished, nothing new starts; go on with: stemd resume"
+
+
+def _resume(asked: Asked) -> str:
+    facts.remember(asked.service.ledger, PAUSED, "")
+    asked.service.paused = ""
+    return "work goes on"
+
+
+def _retry(asked: Asked) -> str:
+    job = asked.job()
+    if job.status not in _RETRIED:
+        raise StemdError(
+            "not-now", f"job {job.id} is {job.status}; only what waits, failed or is held is tried again",
+            f"see: stemd why {job.id}",
+        )  # fmt: skip
+    try:
+        stat = stat_of(os.lstat(job.path))
+    except OSError as fault:
+        raise StemdError(
+            "source-gone", f"the source {os.fsdecode(job.path)!r} of job {job.id} is not there any more",
+            "put the recording into the inbox again",
+        ) from fault  # fmt: skip
+    change = flow.retried(f"{asked.who} asked for another try")
+    asked.change(job, replace(change, facts=Finished(path=job.path, stat=stat)))
+    asked.service.clear(job.id)
+    return f"job {job.id} is tried again from the beginning"
+
+
+def _cancel(asked: Asked) -> str:
+    job, text = asked.job(), f"cancelled by {asked.who}"
+    if job.status.ended:
+        raise StemdError("not-now", f"job {job.id} is {job.status} already", f"see: stemd why {job.id}")
+    if job.status is Status.RUNNING:
+        asked.service.cancel_running(job.id, text)
+        return f"job {job.id} stops; its source stays where it is"
+    asked.change(job, flow.cancelled(job, text))
+    asked.service.clear(job.id)
+    return f"job {job.id} is cancelled; its source stays where it is"
+
+
+def _approve(asked: Asked) -> str:
+    job = _for_review(asked)
+    asked.change(job, flow.approved(asked.who))
+    return f"job {job.id} is approved; its stems go to the outbox"
+
+
+def _reject(asked: Asked) -> str:
+    job = _for_review(asked)
+    asked.change(job, flow.rejected(job, asked.who, str(asked.request.details.get("reason", ""))))
+    return f"job {job.id} is rejected; its source goes to the failed folder"
+
+
+def _for_review(asked: Asked) -> Job:
+    """A job that waits for a listener."""
+    job = asked.job()
+    if job.status is not Status.HELD or job.stage is not Stage.DELIVER:
+        raise StemdError(
+            "not-now", f"job {job.id} does not wait for a review; it is {job.status} at {job.stage}",
+            "see: stemd review list",
+        )  # fmt: skip
+    return job
+
+
+VERBS: Final[Mapping[str, Callable[[Asked], str]]] = {
+    "pause": _pause,
+    "resume": _resume,
+    "retry": _retry,
+    "cancel": _cancel,
+    "approve": _approve,
+    "reject": _reject,
+}

@@ -1,0 +1,347 @@
+"""The composition root of `stemd run`: start-up, tick, shutdown. The only thread that writes the ledger runs here."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import queue
+import signal
+import time
+from collections import deque
+from typing import TYPE_CHECKING, Any, Final
+
+from loguru import logger
+
+from stemd import __version__, flow, notify
+from stemd.children import WorkerPool
+from stemd.errors import StemdError
+from stemd.files import drop_tree
+from stemd.inbox import Look
+from stemd.ledger import LedgerFull, Lock, arrivals, facts, jobs, open_for_writing, requests
+from stemd.model import Failed, Retry, Stage, Status, Withdrawn
+from stemd.service import answers, live
+from stemd.service.folders import prepare, tidy
+from stemd.service.inboxes import Inboxes, summary
+from stemd.service.planning import Planning
+from stemd.service.runner import Ended, Runner
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from types import FrameType
+
+    from stemd.config import Settings
+    from stemd.ledger import Ledger
+    from stemd.model import Change, Job
+    from stemd.stages.work import Children
+
+_TICK: Final = 1.0  # seconds between looks at the requests, and between plans while jobs wait
+_REST: Final = 30.0  # seconds between measurements while nothing waits
+_PATIENCE: Final = 6.0  # seconds that running stages get to end at a stop; systemd and people wait 10
+_FULL: Final = 5.0  # seconds until a ledger that could not be written is tried again
+
+
+class Service:
+    """The daemon. Made, run once, and thrown away."""
+
+    def __init__(self, settings: Settings, *, once: bool = False, pool: Children | None = None) -> None:
+        """settings: in force until a reload. once: end when nothing is left to do. pool: other workers, for tests."""
+        self.settings = settings
+        self.once = once
+        self.paused = ""
+        self.state = settings.daemon.state_dir
+        self._mail: queue.SimpleQueue[Ended | Look | str | None] = queue.SimpleQueue()
+        self._unsettled: deque[Ended | Look | str] = deque()
+        self._stopping = False
+        self._reload: Callable[[], Settings] | None = None
+        self._reload_wanted = False
+        self._cancelling: dict[int, str] = {}
+        self._next_plan = self._next_live = 0.0
+        self._unlucky = 0
+        self._children = pool
+        self._exit = contextlib.ExitStack()
+        self.ledger: Ledger
+        self.pool: Any
+        self.runner: Runner
+        self.inboxes: Inboxes
+        self.planning: Planning
+
+    def run(self) -> int:
+        """Work until told to stop, or until nothing is left. Returns the exit code, 0 or 3."""
+        with self._exit:
+            self._start_up()
+            while not self._stopping and not (self.once and self._nothing_left()):
+                self._tick()
+            unlucky = self._unlucky + jobs.counts(self.ledger)[Status.HELD] + self._stuck()
+            self._shut_down()
+        return 3 if self.once and unlucky else 0
+
+    def listen_to_signals(self, reload: Callable[[], Settings]) -> None:
+        """SIGTERM and SIGINT stop the daemon, SIGHUP has it read its configuration again with `reload`."""
+        self._reload = reload
+        for number in (signal.SIGTERM, signal.SIGINT):
+            signal.signal(number, self._on_stop)
+        signal.signal(signal.SIGHUP, self._on_hangup)
+
+    def stop(self) -> None:
+        """End soon, in good order. May be called from any thread."""
+        self._stopping = True
+        self._mail.put(None)
+
+    def _on_stop(self, _number: int, _frame: FrameType | None) -> None:
+        self.stop()
+
+    def _on_hangup(self, _number: int, _frame: FrameType | None) -> None:
+        self._reload_wanted = True
+        self._mail.put(None)
+
+    def _start_up(self) -> None:
+        prepare(self.settings)
+        lock = Lock(self.state)
+        self._exit.callback(lock.release)
+        self.ledger = open_for_writing(self.state)
+        self._exit.callback(self.ledger.close)
+        now = time.time()
+        for job in jobs.recover(self.ledger, now):
+            logger.bind(job=job.id, rule=job.rule, stage=job.stage).info("was interrupted; goes on")
+        tidy(self.state, self.ledger)
+        self.pool = self._children or WorkerPool(self.state, str(self.settings.daemon.models or ""))
+        self._exit.callback(self.pool.close)
+        self.runner = Runner(self.state, self.pool, self._mail.put)
+        self.inboxes = Inboxes(self.settings.daemon.rescan, self._mail.put)
+        self._exit.callback(self.inboxes.close)
+        self._follow_inboxes()
+        self.planning = Planning(self.settings, self.ledger, self.pool, self.state)
+        self.paused = facts.setting(self.ledger, answers.PAUSED)
+        self._greet()
+
+    def _greet(self) -> None:
+        rules = ", ".join(rule.name for rule in self.settings.rules)
+        logger.info("stemd {} works with {} and the rules {}", __version__, self.settings.path, rules)
+        measured = self.planning.measure({})
+        if self.settings.resources.device == "auto" and not measured.gpus:
+            logger.warning(
+                "no GPU found: separations run on the CPU, which takes many times as long; if that is intended, "
+                'set device = "cpu" in [resources]'
+            )
+        for problem in measured.problems:
+            logger.warning("{}", problem)
+        if self.paused:
+            logger.warning("paused by {}; go on with: stemd resume", self.paused)
+        notify.ready(self._line())
+
+    def _tick(self) -> None:
+        """One round: what has come in, what is asked, what is due, what can start."""
+        self._take_mail()
+        if self._reload_wanted:
+            self._swap_settings()
+        try:
+            while self._unsettled:
+                self._settle(self._unsettled[0])
+                self._unsettled.popleft()
+            self._answer_requests()
+            self.inboxes.start_due(time.monotonic())
+            self._start_work()
+        except LedgerFull as fault:
+            logger.error("{}: {}", fault.message, fault.hint)
+            time.sleep(_FULL)
+        self.pool.drop_idle(self.settings.daemon.idle_unload)
+        self._tell()
+
+    def _take_mail(self) -> None:
+        """Wait for something to do, at most until the next look or tick is due, and take all that has come."""
+        patience = min(_TICK, max(0.0, self.inboxes.next_due() - time.monotonic()))
+        with contextlib.suppress(queue.Empty):
+            item = self._mail.get(timeout=patience)
+            while True:
+                if item is not None:
+                    self._unsettled.append(item)
+                item = self._mail.get_nowait()
+
+    def _settle(self, item: Ended | Look | str) -> None:
+        """Take in what a thread has posted. What cannot be written down yet stays first in the line."""
+        match item:
+            case Ended():
+                self._settle_stage(item)
+            case Look():
+                self._admit(item)
+            case rule:
+                self.inboxes.wake(rule, time.monotonic())
+
+    def _admit(self, seen: Look) -> None:
+        settled = self.inboxes.receive(seen, time.monotonic())
+        if not settled:
+            return
+        root = len(os.fsencode(self.inboxes.all[seen.rule].rule.inbox)) + 1
+        admitted = jobs.admit(self.ledger, [(arrival, arrival.path[root:]) for arrival in settled], time.time())
+        self.inboxes.taken_in(settled)
+        self._next_plan = 0.0
+        for job in admitted:
+            self._log(job).info("arrived: {}", _shown(job))
+
+    def _settle_stage(self, ended: Ended) -> None:
+        """Write down how a stage ended."""
+        now = time.time()
+        if ended.lacking:
+            self.planning.fell(ended)
+        change = flow.after(ended.job, ended.outcome)
+        if ended.job.id in self._cancelling and change.status is Status.WAITING:
+            change = flow.cancelled(ended.job, self._cancelling[ended.job.id])
+        job = jobs.apply(self.ledger, ended.job, change, now)
+        self.runner.finish(ended)
+        self._cancelling.pop(job.id, None)
+        self._next_plan = 0.0
+        if isinstance(ended.outcome, Withdrawn):
+            self.inboxes.forget(job.rule, job.path)
+        if change.facts.measurement is not None:
+            self.planning.dispatch.learn([change.facts.measurement])
+        if job.twin is not None and ended.job.stage is Stage.TAKE:
+            job = self._look_after_twin(job, now)
+        self._log_end(ended, change, job)
+        if job.status.ended:
+            self._unlucky += job.status is Status.FAILED
+            self.clear(job.id)
+
+    def _look_after_twin(self, job: Job, now: float) -> Job:
+        """A duplicate of a finished job whose files are no longer there does the work anew."""
+        twin = jobs.get(self.ledger, job.twin or 0)
+        made = facts.artifacts(self.ledger, twin.id)
+        if twin.status is not Status.DONE or all(os.path.lexists(file.path) for file in made):
+            return job
+        return jobs.supersede(self.ledger, twin, job, now)
+
+    def clear(self, job: int) -> None:
+        """Drop what was kept for a job that has ended, or that starts from the beginning."""
+        self.runner.forget(job)
+        self.planning.dispatch.forget(job)
+        drop_tree(self.runner.work_folder / str(job))
+
+    def cancel_running(self, job: int, text: str) -> None:
+        """Have a running job end as cancelled."""
+        self._cancelling[job] = text
+        self.runner.stop(job)
+
+    def _answer_requests(self) -> None:
+        for request in requests.unanswered(self.ledger):
+            now = time.time()
+            try:
+                ok, text = True, answers.answer(answers.Asked(self, request, now))
+            except LedgerFull:
+                raise
+            except StemdError as refusal:
+                ok, text = False, f"{refusal.message}; {refusal.hint}"
+            requests.answer(self.ledger, request, ok=ok, text=text, now=now)
+            logger.info("{} asked to {}: {}", request.who, request.verb, text)
+            self._next_plan = 0.0
+
+    def _start_work(self) -> None:
+        now = time.monotonic()
+        if now < self._next_plan:
+            return
+        idle = not self.runner.running and not self.planning.waits
+        for start in self.planning.plan(self.runner.running, time.time(), self.paused):
+            rule = self.settings.rule(start.rule)
+            if rule is not None:
+                text = f"{start.stage} started" + (f" on {start.rung}" if start.rung else "")
+                self.runner.start(
+                    jobs.claim(self.ledger, jobs.get(self.ledger, start.job), time.time(), text), rule, start
+                )
+        self._next_plan = now + (_REST if idle and not self.runner.running else _TICK)
+
+    def _tell(self) -> None:
+        """Leave the present state for `stemd status`, and tell systemd."""
+        now = time.monotonic()
+        if now < self._next_live:
+            return
+        self._next_live = now + (_TICK if self.runner.running else 5 * _TICK)
+        with contextlib.suppress(OSError):  # a full disk: the next second is as good
+            live.write(self.state, self._facts())
+        notify.status(self._line())
+        notify.watchdog()
+
+    def _facts(self) -> dict[str, Any]:
+        planning = self.planning
+        return {
+            "pid": os.getpid(), "version": __version__, "at": time.time(), "config": str(self.settings.path),
+            "paused": self.paused, "closed": planning.gate.closed if planning.gate else "",
+            "inboxes": summary(self.inboxes.all), "running": live.running(self.runner.running.values()),
+            "waits": {str(job): reason for job, reason in planning.waits.items()},
+            "headroom": live.headroom(planning.headroom),
+            "cpu_only": bool(planning.headroom and not planning.headroom.gpus),
+        }  # fmt: skip
+
+    def _line(self) -> str:
+        counts = jobs.counts(self.ledger)
+        closed = self.planning.gate.closed if self.planning.gate else ""
+        line = f"{counts[Status.RUNNING]} running, {counts[Status.WAITING]} waiting, {counts[Status.HELD]} to review"
+        return f"{line}; {closed}" if closed else line
+
+    def _nothing_left(self) -> bool:
+        """Whether all inboxes are quiet and no job waits that could still go on by itself."""
+        if self.runner.running or self._unsettled or not self.inboxes.quiet():
+            return False
+        counts = jobs.counts(self.ledger)
+        return counts[Status.WAITING] == self._stuck()
+
+    def _stuck(self) -> int:
+        """How many jobs wait for their surroundings, after several tries."""
+        waiting = jobs.select(self.ledger, statuses=(Status.WAITING,))
+        return sum(bool(job.code) and self.runner.patience_lost(job.id) for job in waiting)
+
+    def _swap_settings(self) -> None:
+        """Take a valid new configuration in; keep the old one otherwise."""
+        self._reload_wanted = False
+        if self._reload is None:
+            return
+        notify.reloading()
+        try:
+            settings = self._reload()
+            self._accept(settings)
+        except StemdError as fault:
+            logger.error("the new configuration is not used: {} - {}", fault.message, fault.hint)
+        else:
+            self.settings = settings
+            self._follow_inboxes()
+            self.planning.reload(settings)
+            self._next_plan = 0.0
+            logger.info("the new configuration is in force")
+        notify.ready(self._line())
+
+    def _accept(self, settings: Settings) -> None:
+        if settings.daemon.state_dir != self.state:
+            raise StemdError("restart", "another state_dir needs a restart", "run: systemctl restart stemd")
+        prepare(settings)
+
+    def _follow_inboxes(self) -> None:
+        self.inboxes.follow(self.settings.rules, lambda rule: arrivals.known(self.ledger, rule))
+
+    def _shut_down(self) -> None:
+        """Have running stages end; what does not end in time is found RUNNING and recovered by the next start."""
+        notify.stopping("stopping: running stages end, nothing half-done stays visible")
+        logger.info("stopping")
+        self.runner.stop_all()
+        deadline = time.monotonic() + _PATIENCE
+        while self.runner.running and (left := deadline - time.monotonic()) > 0:
+            with contextlib.suppress(queue.Empty):
+                item = self._mail.get(timeout=left)
+                if isinstance(item, Ended):
+                    self._settle_stage(item)
+        with contextlib.suppress(OSError):
+            live.write(self.state, {})
+
+    def _log(self, job: Job, **more: Any) -> Any:
+        return logger.bind(job=job.id, rule=job.rule, stage=str(job.stage), **more)
+
+    def _log_end(self, ended: Ended, change: Change, job: Job) -> None:
+        rung = ended.start.rung
+        entry = self._log(ended.job, seconds=round(ended.seconds, 1), **({"device": rung.device} if rung else {}))
+        match ended.outcome:
+            case Failed(message=message):
+                entry.error("{}: {}", _shown(job), message)
+            case Retry(counts=True) | Retry(code=str(_)) if not self._stopping:
+                entry.warning("{}: {}", _shown(job), change.text)
+            case _:
+                entry.info("{}: {}", _shown(job), change.text)
+
+
+def _shown(job: Job) -> str:
+    return job.name.decode("utf-8", "replace")

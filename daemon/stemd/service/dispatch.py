@@ -1,0 +1,125 @@
+"""Turns waiting jobs into the planner's candidates: what each would still need, and on which rungs it may run."""
+
+from __future__ import annotations
+
+import os
+from collections import defaultdict
+from typing import TYPE_CHECKING, Final
+
+from stemd import ladder
+from stemd.errors import StemdError
+from stemd.files import read_fact
+from stemd.model import Job, Mix, Need, Stage
+from stemd.planner import Candidate
+
+if TYPE_CHECKING:
+    from pathlib import Path
+    from collections.abc import Callable, Iterable, Mapping, Sequence
+
+    from stemd.config import Settings
+    from stemd.model import Fall, Headroom, Measurement, ModelCard, Option, Rule
+
+NEWCOMERS: Final = 200
+"""So many of each rule's jobs that are not begun are shown to the planner."""
+_LOSSLESS: Final = frozenset({".wav", ".wave", ".rf64", ".w64", ".aif", ".aiff", ".caf", ".flac", ".alac", ".ape"})
+_GROWTH_LOSSLESS: Final = 4.0
+"""float32 at 44.1 kHz has so many times the bytes of a 16-bit file that FLAC has halved."""
+_GROWTH_LOSSY: Final = 20.0
+"""... and so many times those of a file of 140 kbit/s."""
+_FOUR_STEMS: Final = 4
+_UNKNOWN_SEGMENT: Final = 7.8
+_WAV_BYTES: Final = 4
+_BEFORE_MIX: Final = frozenset({Stage.TAKE, Stage.NORMALISE})
+_BEFORE_STEMS: Final = frozenset({Stage.TAKE, Stage.NORMALISE, Stage.SEPARATE})
+_BEFORE_DELIVERY: Final = frozenset({*_BEFORE_STEMS, Stage.CHECK, Stage.DELIVER})
+
+
+class Dispatch:
+    """What is remembered between plans: where memory ran out, and what separations have cost."""
+
+    def __init__(self, settings: Settings, card: Callable[[str], ModelCard | None]) -> None:
+        """card: gives what is known of a model, without asking the engine; None before it was ever asked."""
+        self.settings = settings
+        self._card = card
+        self._falls: dict[int, list[Fall]] = defaultdict(list)
+        self._costs: dict[str, list[Measurement]] = defaultdict(list)
+
+    def learn(self, measurements: Iterable[Measurement]) -> None:
+        """Take in what separations have cost, newest first or one by one."""
+        for measured in measurements:
+            self._costs[measured.model].append(measured)
+
+    def fell(self, job: int, fall: Fall) -> None:
+        """Memory ran out."""
+        self._falls[job].append(fall)
+
+    def forget(self, job: int) -> None:
+        """The job has ended well or for good."""
+        for fall in self._falls.pop(job, ()):
+            self._falls[0].append(fall)
+
+    def lacking(self, job: int) -> str:
+        """Say what a job lacked when it fell off the last rung; "" if memory never ran out."""
+        falls = self._falls.get(job)
+        return ladder.missing(falls) if falls else ""
+
+    def folders(self) -> tuple[Path, ...]:
+        """Where disk is needed."""
+        return (self.settings.daemon.state_dir, *(rule.outbox for rule in self.settings.rules))
+
+    def candidates(
+        self, waiting: Sequence[Job], rules: Mapping[str, Rule], headroom: Headroom, now: float, work: Path
+    ) -> list[Candidate]:
+        """Describe every waiting job to the planner. work: the folder of the jobs' folders."""
+        return [self._candidate(job, rules[job.rule], headroom, now, work) for job in waiting if job.rule in rules]
+
+    def _candidate(self, job: Job, rule: Rule, headroom: Headroom, now: float, work: Path) -> Candidate:
+        mix = None if job.stage in _BEFORE_MIX else _mix(work / str(job.id))
+        options: tuple[Option, ...] = ()
+        if job.stage is Stage.SEPARATE:
+            options = self._options(job, rule, headroom, now, mix.seconds if mix else 0.0)
+        return Candidate(
+            job=job.id, rule=job.rule, stage=job.stage, created=job.created, priority=rule.priority, due=job.due,
+            reason=job.reason, need=Need(disk=self._disk(job, rule, mix)), options=options,
+            key=f"{job.sha256} {job.recipe}" if job.stage is Stage.SEPARATE else "",
+        )  # fmt: skip
+
+    def _options(self, job: Job, rule: Rule, headroom: Headroom, now: float, audio: float) -> tuple[Option, ...]:
+        card = self._card(rule.model)
+        training = card.segment if card else _UNKNOWN_SEGMENT
+        devices = ladder.devices(self.settings.resources.device, headroom)
+        rungs = ladder.rungs(devices, rule.precision, min(rule.segment or training, training), training)
+        network = ladder.Network(card.family, card.parameters, card.members) if card else ladder.Network()
+        others = [fall for number, falls in self._falls.items() if number != job.id for fall in falls]
+        return ladder.options(
+            rungs, network, self._costs[rule.model], self._falls.get(job.id, ()), others, now=now, audio=audio
+        )
+
+    def _disk(self, job: Job, rule: Rule, mix: Mix | None) -> dict[Path, int]:
+        """Bytes that the rest of the walk will write below the state folder and the outbox."""
+        sound = mix.frames * mix.channels * _WAV_BYTES if mix else _guess(job)
+        stems = sound * self._stems(rule)
+        state = stems if job.stage in _BEFORE_STEMS else 0
+        state += sound if job.stage in _BEFORE_MIX else 0
+        state += job.stat.size if job.stage is Stage.TAKE else 0
+        delivered = stems if job.stage in _BEFORE_DELIVERY else 0
+        return {self.settings.daemon.state_dir: state, rule.outbox: delivered}
+
+    def _stems(self, rule: Rule) -> int:
+        if rule.stems != ("all",):
+            return len(rule.stems)
+        card = self._card(rule.model)
+        return len(card.sources) if card else _FOUR_STEMS
+
+
+def _guess(job: Job) -> int:
+    """Bytes of the mix, before anybody has looked into the file."""
+    extension = os.path.splitext(os.fsdecode(job.name))[1].lower()  # noqa: PTH122 - names are bytes
+    return round(job.stat.size * (_GROWTH_LOSSLESS if extension in _LOSSLESS else _GROWTH_LOSSY))
+
+
+def _mix(folder: Path) -> Mix | None:
+    try:
+        return read_fact(folder / "mix.json", Mix)
+    except (StemdError, OSError):
+        return None

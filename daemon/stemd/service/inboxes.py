@@ -1,0 +1,170 @@
+"""Looks at every rule's inbox in its turn, without ever waiting for one; says what has settled and what is offline."""
+
+from __future__ import annotations
+
+import threading
+import time
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Final
+
+from loguru import logger
+
+from stemd.inbox import Look, Sighting, look, next_look, settle
+from stemd.mounts import filesystem
+from stemd.watch import Watch
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable, Mapping
+
+    from stemd.model import Arrival, Rule, Stat
+
+SETTLE_LOCAL: Final = 5.0
+SETTLE_NETWORK: Final = 30.0
+RESCAN_NETWORK: Final = 10.0
+_CALM: Final = 0.3  # seconds from an event to the look that it wakes: events come in bursts
+_HANGS: Final = 60.0  # seconds after which a look that has not come back means that the share hangs
+
+
+@dataclass(slots=True)
+class Inbox:
+    """What is known of one rule's inbox. Times are monotonic seconds; looking: since when, None if nobody looks."""
+
+    rule: Rule
+    network: bool
+    known: dict[bytes, Stat]
+    sightings: dict[bytes, Sighting] = field(default_factory=dict)
+    links: frozenset[bytes] = frozenset()
+    offline: str = ""
+    identity: tuple[int, int] = (0, 0)
+    due: float = 0.0
+    looking: float | None = None
+    looks: int = 0
+
+    def settle_seconds(self) -> float:
+        """How long a file has to stay the same."""
+        return self.rule.settle or (SETTLE_NETWORK if self.network else SETTLE_LOCAL)
+
+
+class Inboxes:
+    """All inboxes. Its methods are called by the daemon's thread; only `wake` may come from another."""
+
+    def __init__(self, rescan: float, post: Callable[[Look | str], None]) -> None:
+        """rescan: seconds between looks at a local inbox. post: told a finished look or a woken rule."""
+        self._rescan = rescan
+        self._post = post
+        self._watch = Watch(post)
+        self.all: dict[str, Inbox] = {}
+
+    def follow(self, rules: Iterable[Rule], known: Callable[[str], Iterable[tuple[bytes, Stat]]]) -> None:
+        """Follow these rules' inboxes from now on, and no others. known: what the ledger knows of a rule's files."""
+        wanted = {rule.name: rule for rule in rules}
+        for name in set(self.all) - set(wanted):
+            self._watch.leave(name)
+            del self.all[name]
+        for name, rule in wanted.items():
+            before = self.all.get(name)
+            if before is not None and before.rule.inbox == rule.inbox:
+                before.rule = rule
+                before.due = 0.0
+            else:
+                self._watch.leave(name)
+                self.all[name] = Inbox(rule, filesystem(rule.inbox).network, dict(known(name)))
+
+    def wake(self, rule: str, now: float) -> None:
+        """Look at a rule's inbox soon."""
+        inbox = self.all.get(rule)
+        if inbox is not None:
+            inbox.due = min(inbox.due, now + _CALM)
+
+    def start_due(self, now: float) -> None:
+        """Start the looks that are due, each in a thread of its own: a share that hangs holds up nobody."""
+        for inbox in self.all.values():
+            if inbox.looking is None and inbox.due <= now:
+                inbox.looking = now
+                threading.Thread(
+                    target=lambda rule=inbox.rule: self._post(look(rule, time.monotonic())),
+                    name=f"look-{inbox.rule.name}", daemon=True,
+                ).start()  # fmt: skip
+            elif inbox.looking is not None and now - inbox.looking > _HANGS and not inbox.offline:
+                self._set_offline(inbox, f"does not answer for {_HANGS:.0f} s")
+
+    def receive(self, seen: Look, now: float) -> list[Arrival]:
+        """Take in a finished look; returns the arrivals that are settled."""
+        inbox = self.all.get(seen.rule)
+        if inbox is None:
+            return []
+        inbox.looking = None
+        rescan = min(self._rescan, RESCAN_NETWORK) if inbox.network else self._rescan
+        if gone := seen.offline or _unmounted(inbox, seen):
+            self._set_offline(inbox, gone)
+            inbox.due = now + min(rescan, RESCAN_NETWORK)
+            return []
+        self._set_online(inbox, seen)
+        inbox.sightings, settled = settle(inbox.sightings, seen, inbox.known, inbox.settle_seconds())
+        inbox.due = next_look(inbox.sightings, now, inbox.settle_seconds(), rescan)
+        inbox.looks += 1
+        return settled
+
+    def taken_in(self, arrivals: Iterable[Arrival]) -> None:
+        """These have become jobs."""
+        for arrival in arrivals:
+            inbox = self.all.get(arrival.rule)
+            if inbox is not None:
+                inbox.known[arrival.path] = arrival.stat
+
+    def forget(self, rule: str, path: bytes) -> None:
+        """The file was withdrawn: if it is seen again, in whatever version, it is new."""
+        inbox = self.all.get(rule)
+        if inbox is not None:
+            inbox.known.pop(path, None)
+
+    def next_due(self) -> float:
+        """When the next look is due (monotonic seconds)."""
+        return min((inbox.due for inbox in self.all.values() if inbox.looking is None), default=float("inf"))
+
+    def quiet(self) -> bool:
+        """Whether every inbox was looked at, nothing in it waits to settle, and nobody looks."""
+        return all(
+            inbox.looking is None and not inbox.sightings and (inbox.looks > 0 or inbox.offline)
+            for inbox in self.all.values()
+        )
+
+    def close(self) -> None:
+        """Watch nothing any more."""
+        self._watch.close()
+
+    def _set_offline(self, inbox: Inbox, why: str) -> None:
+        if inbox.offline != why:
+            logger.bind(rule=inbox.rule.name).warning("inbox offline: {}; it is picked up again when it is back", why)
+        inbox.offline = why
+        inbox.sightings = {}
+        self._watch.leave(inbox.rule.name)
+
+    def _set_online(self, inbox: Inbox, seen: Look) -> None:
+        entry = logger.bind(rule=inbox.rule.name)
+        if inbox.offline:
+            entry.info("inbox is back")
+        inbox.offline, inbox.identity = "", seen.identity
+        if unwatched := self._watch.follow(inbox.rule.name, inbox.rule.inbox, seen.identity):
+            entry.debug("looks every {} s only: {}", self._rescan, unwatched)
+        for link in set(seen.links) - inbox.links:
+            entry.warning("symbolic link, not followed: {}", link.decode("utf-8", "replace"))
+        inbox.links = frozenset(seen.links)
+        inbox.known = {path: stat for path, stat in inbox.known.items() if path in seen.files}
+
+
+def _unmounted(inbox: Inbox, seen: Look) -> str:
+    """Tell an empty mount point from an emptied inbox: it lies on another device now, with nothing in it."""
+    changed = inbox.identity != (0, 0) and inbox.identity[0] != seen.identity[0]
+    return "its share is not mounted" if changed and not seen.files else ""
+
+
+def summary(inboxes: Mapping[str, Inbox]) -> list[dict[str, object]]:
+    """Describe the inboxes for `stemd status`."""
+    return [
+        {
+            "rule": name, "inbox": str(inbox.rule.inbox), "state": "offline" if inbox.offline else "online",
+            "reason": inbox.offline, "settling": len(inbox.sightings), "links": len(inbox.links),
+        }
+        for name, inbox in inboxes.items()
+    ]  # fmt: skip

@@ -1,0 +1,137 @@
+"""Plans what starts: measures the machine when it matters, asks the planner, says what every other job waits for."""
+
+from __future__ import annotations
+
+import time
+from typing import TYPE_CHECKING, Final
+
+from stemd import flow
+from stemd.headroom import Meter
+from stemd.ledger import facts, jobs
+from stemd.model import Fall, Stage, Status
+from stemd.planner import Limits, Plan, Warm, choose
+from stemd.schedule import Manners, gate, yielding
+from stemd.service.dispatch import NEWCOMERS, Dispatch
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from stemd.children import WorkerPool
+    from stemd.config import Settings
+    from stemd.ledger import Ledger
+    from stemd.model import Headroom, Job
+    from stemd.planner import Gate, Promise, Start
+    from stemd.service.runner import Ended, Running
+
+_GIB: Final = 1 << 30
+_FRESH: Final = 1.0  # seconds for which a measurement is good enough to plan with
+_STEMS_NEEDED: Final = frozenset({Stage.CHECK, Stage.DELIVER})
+
+
+class Planning:
+    """The plan in force. waits: why each waiting job waits. headroom: the last measurement, None before the first."""
+
+    def __init__(self, settings: Settings, ledger: Ledger, pool: WorkerPool, state: Path) -> None:
+        self.dispatch = Dispatch(settings, pool.card)
+        self.dispatch.learn(facts.measurements(ledger))
+        self.headroom: Headroom | None = None
+        self.gate: Gate | None = None
+        self.waits: dict[int, str] = {}
+        self._ledger, self._pool, self._state = ledger, pool, state
+        self._manners = Manners()
+        self._before: Plan | None = None
+        self._follow(settings)
+
+    def _follow(self, settings: Settings) -> None:
+        resources = settings.resources
+        self._meter = Meter(
+            self.dispatch.folders(),
+            ram_reserve=round(resources.ram_reserve_gb * _GIB), vram_reserve=round(resources.vram_reserve_gb * _GIB),
+        )  # fmt: skip
+
+    def reload(self, settings: Settings) -> None:
+        """Plan by other settings from now on."""
+        self.dispatch.settings = settings
+        self._follow(settings)
+
+    def measure(self, running: dict[int, Running]) -> Headroom:
+        """Measure the machine, unless that was done a moment ago; and see who else uses it."""
+        if self.headroom is None or time.time() - self.headroom.at > _FRESH:
+            engaged = [stage.start.rung.device for stage in running.values() if stage.start.rung]
+            self.headroom = self._meter.measure(engaged)
+            schedule = self.dispatch.settings.schedule
+            self._manners = yielding(
+                self._manners, self.headroom, schedule.yield_cpu_percent, schedule.yield_gpu_percent, time.monotonic()
+            )
+        return self.headroom
+
+    def plan(self, running: dict[int, Running], now: float, paused: str) -> tuple[Start, ...]:
+        """Say what to start now; holds what this machine can never do, and ends idle engines whose memory is needed."""
+        settings = self.dispatch.settings
+        rules = {rule.name: rule for rule in settings.rules}
+        measured = self.measure(running)
+        self.gate = gate(settings.schedule.active, self._manners, now, paused=bool(paused))
+        waiting = [job for job in jobs.waiting(self._ledger, NEWCOMERS) if self._ready(job, now)]
+        plan = choose(
+            self.dispatch.candidates(waiting, rules, measured, now, self._state / "work"),
+            [self._promise(stage) for stage in running.values()], measured, now,
+            limits=Limits(cpu_jobs=settings.resources.cpu_jobs), gate=self.gate, warm=self._warm(running),
+            before=self._before,
+        )  # fmt: skip
+        self._before = plan
+        self.waits = dict(plan.waits)
+        self.waits |= {job.id: f'no rule "{job.rule}" in config.toml' for job in waiting if job.rule not in rules}
+        for number, reason in plan.impossible.items():
+            self._hold(jobs.get(self._ledger, number), reason, now)
+        for device in plan.drops:
+            self._pool.unload(device)
+        return plan.starts
+
+    def fell(self, ended: Ended) -> None:
+        """Memory ran out: remember how much there was, so that the job goes on with less."""
+        rung, measured = ended.start.rung, self.headroom
+        if rung is None or measured is None:
+            return
+        gpu = measured.gpu(rung.device)
+        room = gpu.free if gpu else measured.ram or 0
+        self.dispatch.fell(ended.job.id, Fall(rung, "vram" if gpu else "ram", room, time.time()))
+
+    def _ready(self, job: Job, now: float) -> bool:
+        """Whether a waiting job is the planner's to place; what its twin or the disk decides is settled here."""
+        if job.twin is not None:
+            return self._answered(job, jobs.get(self._ledger, job.twin), now)
+        lost = job.stage in _STEMS_NEEDED and not (self._state / "results" / job.key).is_dir()
+        begun = job.stage not in {Stage.TAKE, Stage.RETIRE}
+        if lost or (begun and not (self._state / "work" / str(job.id) / "source").exists()):
+            text = "its files in the state folder are gone; from the beginning"
+            jobs.apply(self._ledger, job, flow.retried(text), now)
+            return False
+        return True
+
+    def _answered(self, job: Job, twin: Job, now: float) -> bool:
+        """A duplicate follows its twin: retired when that is done, set aside or taken over when it failed."""
+        change = flow.answered(job, twin)
+        if change is not None:
+            jobs.apply(self._ledger, job, change, now)
+            return False
+        if twin.status is Status.DONE:
+            return True
+        self.waits[job.id] = f"same recording as job {twin.id}, which is {twin.status} at {twin.stage}"
+        return False
+
+    def _hold(self, job: Job, reason: str, now: float) -> None:
+        jobs.apply(self._ledger, job, flow.held(job, self.dispatch.lacking(job.id) or reason, "out-of-memory"), now)
+
+    def _promise(self, stage: Running) -> Promise:
+        device = stage.start.rung.device if stage.start.rung else "quality"
+        return stage.start.promise(self._pool.processes.get(device))
+
+    def _warm(self, running: dict[int, Running]) -> list[Warm]:
+        """Engines that hold a model and do nothing."""
+        busy = {stage.start.rung.device for stage in running.values() if stage.start.rung}
+        own = self.headroom.own if self.headroom else {}
+        return [
+            Warm(device, own[pid])
+            for device, pid in self._pool.processes.items()
+            if device not in busy and device != "quality" and pid in own
+        ]

@@ -1,0 +1,91 @@
+"""TAKE: copies a settled file into the job's own folder while hashing it, and admits its content."""
+
+from __future__ import annotations
+
+import contextlib
+import errno
+import hashlib
+import os
+from typing import TYPE_CHECKING
+
+from stemd.errors import EnvironmentFault
+from stemd.files import copy_hashing, faults_in, sync_folder
+from stemd.model import Failed, Finished, Stat, Withdrawn
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from stemd.model import Job, ModelCard, Outcome, Recipe
+    from stemd.stages.work import Work
+
+SOURCE = "source"
+"""The copy, in the job's folder."""
+
+
+def run(work: Work) -> Outcome:
+    """Copy the source as it was seen; a file that vanished or changed meanwhile is withdrawn, and seen anew.
+
+    Raises EnvironmentFault when the inbox or the state folder cannot be used, or the model is not there yet.
+    """
+    card = work.children.describe(work.rule.model)
+    try:
+        with _opened(work.job) as source:
+            return _copied(work, source, card)
+    except OSError as error:
+        return _refused(work, error)
+
+
+@contextlib.contextmanager
+def _opened(job: Job) -> Iterator[int]:
+    descriptor = os.open(job.path, os.O_RDONLY | os.O_NOFOLLOW | os.O_CLOEXEC | os.O_NONBLOCK)
+    try:
+        yield descriptor
+    finally:
+        os.close(descriptor)
+
+
+def _copied(work: Work, source: int, card: ModelCard) -> Outcome:
+    job, size = work.job, max(work.job.stat.size, 1)
+    if _stat(source) != job.stat:
+        return _changed(job)
+    sha256, _ = copy_hashing(
+        source, work.folder / SOURCE, stop=work.stop, progress=lambda copied: work.progress(copied / size, {})
+    )
+    if _stat(source) != job.stat:
+        return _changed(job)
+    with faults_in("state", work.folder):
+        sync_folder(work.folder)
+    return Finished(note=f"taken, sha256 {sha256[:12]}", sha256=sha256, recipe=recipe_digest(work.rule.recipe, card))
+
+
+def recipe_digest(recipe: Recipe, card: ModelCard) -> str:
+    """Give a short sha256, hex, of all that decides the sound: the rule's part and the weights."""
+    return hashlib.sha256(f"{recipe.digest} {card.digest}".encode()).hexdigest()[:16]
+
+
+def _stat(descriptor: int) -> Stat:
+    info = os.fstat(descriptor)
+    return Stat(info.st_size, info.st_mtime_ns, info.st_ctime_ns)
+
+
+def _changed(job: Job) -> Outcome:
+    name = job.name.decode("utf-8", "replace")
+    return Withdrawn("changed", f"{name} was written to again; it is taken once it has settled")
+
+
+def _refused(work: Work, error: OSError) -> Outcome:
+    """Say whose fault it is that the source cannot be read: the inbox's, the user's, or the file's."""
+    name = work.job.name.decode("utf-8", "replace")
+    if error.errno in {errno.ENOENT, errno.ENOTDIR} and work.rule.inbox.is_dir():
+        return Withdrawn("vanished", f"{name} was taken away before it was read")
+    if error.errno == errno.ELOOP:
+        return Withdrawn("vanished", f"{name} is a symbolic link now; links are not followed")
+    if error.errno in {errno.EACCES, errno.EPERM}:
+        return Failed(
+            "unreadable", f"{name} cannot be read: {error.strerror}",
+            "give the user that stemd runs as the right to read it, then: stemd retry",
+        )  # fmt: skip
+    raise EnvironmentFault(
+        "inbox-offline", f"the inbox {work.rule.inbox} cannot be read: {error.strerror}",
+        "check the share or the disk; the job then resumes",
+    ) from error  # fmt: skip

@@ -1,0 +1,79 @@
+"""How things stand, in one value for `stemd status` and the web page: the ledger's and the running daemon's facts."""
+
+from __future__ import annotations
+
+import os
+import time
+from dataclasses import asdict
+from typing import TYPE_CHECKING, Any, Final
+
+from stemd.ledger import facts, jobs, locked
+from stemd.model import Status
+from stemd.service import live
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from stemd.ledger import Ledger
+    from stemd.model import Event, Job
+
+_SHOWN: Final = 50
+"""So many waiting jobs are listed; more would be no help to a reader."""
+_LAST: Final = 5
+
+
+def status(state: Path, ledger: Ledger) -> dict[str, Any]:
+    """Describe the whole: counts, running, waiting with reasons, headroom, inboxes, the last that ended. JSON-ready.
+
+    Sizes in bytes, times in Unix seconds, durations in seconds, progress 0 to 1.
+    """
+    running = locked(state)
+    told = live.read(state) if running else {}
+    waits: dict[str, str] = told.get("waits", {})
+    waiting = jobs.select(ledger, statuses=(Status.WAITING,), limit=_SHOWN)
+    held = jobs.select(ledger, statuses=(Status.HELD,), limit=_SHOWN)
+    ended = jobs.select(ledger, statuses=(Status.DONE, Status.FAILED, Status.CANCELLED), limit=_LAST, newest_first=True)
+    return {
+        "daemon": {"running": running, "pid": told.get("pid"), "version": told.get("version")},
+        "paused": told.get("paused", ""), "closed": told.get("closed", ""), "cpu_only": told.get("cpu_only", False),
+        "counts": {name.value: count for name, count in jobs.counts(ledger).items()},
+        "running": told.get("running", []),
+        "waiting": [brief(job) | {"reason": waits.get(str(job.id)) or job.reason} for job in waiting],
+        "held": [brief(job) for job in held],
+        "ended": [brief(job) for job in ended],
+        "inboxes": told.get("inboxes", []), "headroom": told.get("headroom"), "at": time.time(),
+    }  # fmt: skip
+
+
+def brief(job: Job) -> dict[str, Any]:
+    """Describe a job in a line's worth of facts."""
+    return {
+        "job": job.id, "rule": job.rule, "name": os.fsdecode(job.name), "stage": job.stage.value,
+        "status": job.status.value, "reason": job.reason, "code": job.code, "changed": job.changed,
+    }  # fmt: skip
+
+
+def full(ledger: Ledger, job: Job) -> dict[str, Any]:
+    """Describe a job with everything the ledger keeps of it, its story and its files included."""
+    plain = {
+        name: value for name, value in asdict(job).items() if name not in {"path", "name", "stat", "stage", "status"}
+    }
+    return brief(job) | plain | {
+        "path": os.fsdecode(job.path), "stat": asdict(job.stat),
+        "events": [event_facts(event) for event in jobs.events(ledger, job.id)],
+        "artifacts": [
+            {"path": os.fsdecode(file.path), "sha256": file.sha256, "size": file.size}
+            for file in facts.artifacts(ledger, job.id)
+        ],
+    }  # fmt: skip
+
+
+def event_facts(event: Event) -> dict[str, Any]:
+    """Describe one line of a story."""
+    return {
+        "at": event.at,
+        "stage": event.stage.value,
+        "status": event.status.value,
+        "text": event.text,
+        "code": event.code,
+    }
