@@ -1,0 +1,99 @@
+"""`stemd config`: whether config.toml is right, what it amounts to, and the presets. Changes nothing."""
+
+from __future__ import annotations
+
+import os
+from typing import TYPE_CHECKING
+
+import typer
+
+from stemd.commands.common import ConfigPath, settings_of
+from stemd.config import find, read
+from stemd.config.written import as_toml, literal
+from stemd.model.presets import PRESETS, PURPOSES
+from stemd.mounts import filesystem
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+    from pathlib import Path
+
+    from stemd.config import Settings
+    from stemd.model import Rule
+
+app = typer.Typer(no_args_is_help=True, help="Check and show the configuration.")
+
+
+@app.command()
+def check(config: ConfigPath = None) -> None:
+    """Say every mistake in the configuration at once; or what its rules do, and what is worth a word."""
+    reading = read(find(config))
+    settings = reading.settings
+    count = "1 rule" if len(settings.rules) == 1 else f"{len(settings.rules)} rules"
+    typer.echo(f"{settings.path}: all right, {count}")
+    for rule in settings.rules:
+        typer.echo(_described(rule))
+    for remark in reading.remarks:
+        typer.echo(f"note: {remark}")
+    for warning in warnings(settings):
+        typer.echo(f"warning: {warning}")
+
+
+@app.command()
+def show(config: ConfigPath = None) -> None:
+    """Print the settings in force, with presets and defaults filled in, as a config.toml."""
+    typer.echo(as_toml(settings_of(config)), nl=False)
+
+
+@app.command()
+def presets() -> None:
+    """Print the presets and the keys that each sets; a rule's own key wins."""
+    for name, keys in PRESETS.items():
+        typer.echo(f"{name}: {PURPOSES[name]}")
+        typer.echo("".join(f"  {key} = {literal(value)}\n" for key, value in keys.items()))
+
+
+def warnings(settings: Settings) -> Iterator[str]:
+    """Say what of the outside world would keep rules from working at present."""
+    for rule in settings.rules:
+        yield from (f'rule "{rule.name}": {text}' for text in _inbox(rule.inbox, settings.path.parent))
+        yield from (f'rule "{rule.name}": {text}' for text in _made_when_needed("outbox", rule.outbox))
+    if (system := filesystem(settings.daemon.state_dir)).network:
+        yield f"state_dir {settings.daemon.state_dir} lies on a network share ({system.name}): choose a local disk"
+    yield from _made_when_needed("state_dir", settings.daemon.state_dir)
+
+
+def _inbox(inbox: Path, home: Path) -> Iterator[str]:
+    """Missing is a share that is not mounted, unless only the last folder is missing, or all lies beside the file."""
+    if not inbox.exists() and (inbox.parent.is_dir() or inbox.is_relative_to(home)):
+        yield f"inbox {inbox} is not there yet; the daemon makes it when it starts"
+    elif not inbox.exists():
+        yield f"inbox {inbox} is not there: the rule waits for it; mount it, or make it: mkdir -p {inbox}"
+    elif not inbox.is_dir():
+        yield f"inbox {inbox} is not a folder"
+    elif not os.access(inbox, os.R_OK | os.X_OK):
+        yield f"inbox {inbox} cannot be read by this user"
+    elif not os.access(inbox, os.W_OK):
+        yield f"inbox {inbox} cannot be written by this user: sources stay where they are"
+
+
+def _made_when_needed(what: str, folder: Path) -> Iterator[str]:
+    """A folder that is missing is made later, if the folder above it allows it."""
+    present = next(place for place in (folder, *folder.parents) if place.exists())
+    if not present.is_dir():
+        yield f"{what} {folder}: {present} is not a folder"
+    elif not os.access(present, os.W_OK | os.X_OK):
+        yield f"{what} {folder} cannot be written by this user"
+
+
+def _described(rule: Rule) -> str:
+    """Say what a rule does, on a few lines."""
+    stems = "all stems" if rule.stems == ("all",) else ", ".join(rule.stems)
+    depth = f", {rule.bit_depth} bit" if isinstance(rule.bit_depth, int) else ", float32"
+    figures = depth if rule.format in {"wav", "flac"} else f", {rule.bitrate} kbit/s"
+    return (
+        f'  rule "{rule.name}" (preset {rule.preset})\n'
+        f"    from {rule.inbox}\n"
+        f"    to   {rule.outbox}, as {rule.names}\n"
+        f"    {stems} by {rule.model}, shifts {rule.shifts}, overlap {rule.overlap:g}; {rule.format}{figures}\n"
+        f"    bleed above {rule.quality.bleed_db:g} dB: {rule.quality.on_flag}; source afterwards: {rule.source}"
+    )
