@@ -1,0 +1,138 @@
+"""Turn one weight file into a network, through an allow-list of classes. A file that asks for anything else is refused.
+
+Pickles are read by torch.load(weights_only=True), whose unpickler knows tensors, plain containers and the classes named
+here and executes nothing else; safetensors hold no code, and the class names in their metadata pass the same list.
+"""
+
+from __future__ import annotations
+
+import importlib.util
+import json
+import pickle
+import warnings
+from collections import OrderedDict
+from fractions import Fraction
+from typing import IO, TYPE_CHECKING, Any, TypeAlias
+
+import torch
+from demucs.demucs import Demucs
+from demucs.hdemucs import HDemucs
+from demucs.hf import _decode_json, _unflatten_state
+from demucs.htdemucs import HTDemucs
+from demucs.states import load_model
+from safetensors import SafetensorError, safe_open
+
+from stemd.errors import StemdError
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from stemd.engine.models import Network
+
+Readable: TypeAlias = IO[bytes]
+
+_NETWORKS: dict[str, type] = {
+    "demucs.demucs.Demucs": Demucs,
+    "demucs.hdemucs.HDemucs": HDemucs,
+    "demucs.wdemucs.WDemucs": HDemucs,  # its name in the first hybrid checkpoints
+    "demucs.htdemucs.HTDemucs": HTDemucs,
+}
+_QUANTISERS = ("diffq.diffq.DiffQuantizer", "diffq.uniform.UniformQuantizer")  # named inside mdx_q and mdx_extra_q
+
+
+def load(opened: Readable, file: Path) -> Network:
+    """Build the network that a weight file describes, on the CPU, ready to run.
+
+    opened: the file, at its beginning. Errors: StemdError "model-refused" where it names a class off the list,
+    "model-damaged" where it cannot be read, "diffq-missing" where its weights are quantised and diffq is not installed.
+    """
+    package = _from_safetensors(file) if file.suffix == ".safetensors" else _from_pickle(opened, file)
+    _check(package, file)
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # demucs warns of parameters that newer classes dropped
+            network: Network = load_model(package)  # type: ignore[no-untyped-call]
+    except (RuntimeError, TypeError, ValueError, KeyError, AssertionError) as error:
+        raise _damaged(file, error) from error
+    return network.eval().requires_grad_(requires_grad=False)
+
+
+def _from_pickle(opened: Readable, file: Path) -> dict[str, Any]:
+    allowed = [(kind, name) for name, kind in _NETWORKS.items()] + [Fraction, OrderedDict, *_quantisers()]
+    try:
+        with torch.serialization.safe_globals(allowed), warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            package = torch.load(opened, "cpu", weights_only=True)
+    except pickle.UnpicklingError as error:
+        if "Unsupported" in str(error) or "not an allowed" in str(error) or "Trying to" in str(error):
+            raise _refused(file, _asked_for(str(error))) from error
+        raise _damaged(file, error) from error
+    except (RuntimeError, OSError, EOFError, ValueError, KeyError, AttributeError) as error:
+        raise _damaged(file, error) from error
+    return package if isinstance(package, dict) else {}
+
+
+def _from_safetensors(file: Path) -> dict[str, Any]:
+    try:
+        with safe_open(str(file), framework="pt") as opened:
+            facts = opened.metadata() or {}
+            tensors = {key: opened.get_tensor(key) for key in opened.keys()}  # noqa: SIM118 - not a dict
+        structure = json.loads(facts["structure"]) if "structure" in facts else None
+        args, kwargs = (_decode_json(json.loads(facts[key])) for key in ("args", "kwargs"))  # type: ignore[no-untyped-call]
+    except (SafetensorError, OSError, ValueError, KeyError) as error:
+        raise _damaged(file, error) from error
+    for name in (facts.get("klass", ""), *_classes(structure)):
+        if name not in _NETWORKS and name not in _QUANTISERS:
+            raise _refused(file, name)
+    state = _unflatten_state(tensors, structure) if structure else tensors
+    return {"klass": _NETWORKS.get(facts["klass"]), "args": args, "kwargs": kwargs, "state": state}
+
+
+def _classes(node: Any) -> list[str]:
+    """Return every class that a safetensors structure would import."""
+    if isinstance(node, dict):
+        return ([str(node["_class"])] if "_class" in node else []) + [n for v in node.values() for n in _classes(v)]
+    if isinstance(node, list):
+        return [name for item in node for name in _classes(item)]
+    return []
+
+
+def _check(package: dict[str, Any], file: Path) -> None:
+    """Refuse what is no description of a network, before anything is built from it."""
+    shapes = {"args": (tuple, list), "kwargs": dict, "state": dict}
+    if not all(isinstance(package.get(key), kind) for key, kind in shapes.items()):
+        raise _damaged(file, "it does not describe a network")
+    if package.get("klass") not in _NETWORKS.values():
+        raise _refused(file, str(package.get("klass")))
+    if package["state"].get("__quantized") and importlib.util.find_spec("diffq") is None:
+        raise StemdError(
+            "diffq-missing", f"{file} holds quantised weights and diffq is not installed", "run: pip install diffq"
+        )
+
+
+def _quantisers() -> list[type]:
+    """Return the classes of diffq that quantised checkpoints name, where diffq is installed."""
+    if importlib.util.find_spec("diffq") is None:
+        return []
+    return [getattr(importlib.import_module(module), name) for module, _, name in (q.rpartition(".") for q in _QUANTISERS)]
+
+
+def _asked_for(text: str) -> str:
+    """Pick the class name out of what torch's unpickler says."""
+    words = [word.strip("`'\",") for word in text.replace("GLOBAL", " ").split()]
+    return next((word for word in words if "." in word and not word.startswith(("torch.", "http", "weights"))), "a class")
+
+
+def _refused(file: Path, name: str) -> StemdError:
+    return StemdError(
+        "model-refused",
+        f"{file} was refused: it asks for {name or 'a class'}, which no Demucs model needs; nothing of it was run",
+        "delete the file, and fetch models only from sources that you trust",
+    )
+
+
+def _damaged(file: Path, reason: object) -> StemdError:
+    first = str(reason).strip().splitlines()
+    return StemdError(
+        "model-damaged", f"{file} cannot be loaded: {first[0] if first else reason!r}", "delete it and fetch the model again"
+    )

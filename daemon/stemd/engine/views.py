@@ -1,0 +1,110 @@
+"""Views of a loaded network: other segment, only some sources, same weights. The network itself is never changed.
+
+The last layers compute every source from the same features, one group of output channels a source. Keeping only the wanted
+groups is exact, and saves their transposed convolutions, inverse STFTs and resampling.
+"""
+
+from __future__ import annotations
+
+import copy
+from typing import TYPE_CHECKING, TypeVar, cast
+
+from demucs.demucs import Demucs
+from demucs.hdemucs import HDecLayer, HDemucs
+from demucs.htdemucs import HTDemucs
+from torch import nn
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from torch import Tensor
+
+    from stemd.engine.models import Network
+
+M = TypeVar("M", bound=nn.Module)
+
+
+def frames(network: Network, segment: float | None = None) -> int:
+    """Return how many frames a segment has; segment: seconds, None for the network's own."""
+    return int(network.samplerate * (network.segment if segment is None else segment))
+
+
+def with_segment(network: Network, segment: float | None) -> Network:
+    """Return a view that runs on segments of that many seconds; None: as it is."""
+    view = shallow(network)
+    if segment is not None:
+        view.segment = segment
+    if isinstance(view, HTDemucs) and view.crosstransformer is not None:
+        transformer = shallow(view.crosstransformer)
+        transformer.sin_random_shift = 0  # an augmentation for training; at random, results could not be repeated
+        view.crosstransformer = transformer
+    return view
+
+
+def with_sources(network: Network, sources: Sequence[int]) -> tuple[Network, bool]:
+    """Return a view that computes only those sources, in that order, and whether it could be made.
+
+    It cannot where all sources depend on each other (Wiener filters, a norm over them, frequency bands of their own).
+    """
+    if tuple(sources) == tuple(range(len(network.sources))):
+        return network, True
+    view = _slice_time(network, sources) if isinstance(network, Demucs) else _slice_hybrid(network, sources)
+    if view is None:
+        return network, False
+    view.sources = [network.sources[source] for source in sources]
+    return view, True
+
+
+def shallow(module: M) -> M:
+    """Copy a module without its parameters: they, and the modules below, are shared."""
+    clone = copy.copy(module)
+    clone._modules = dict(module._modules)  # noqa: SLF001 - copy.copy shares this dictionary
+    clone._parameters = dict(module._parameters)  # noqa: SLF001
+    return clone
+
+
+def _slice_time(network: Demucs, sources: Sequence[int]) -> Demucs | None:
+    last = cast("nn.Sequential", network.decoder[-1])
+    if not isinstance(last[-1], nn.ConvTranspose1d):
+        return None
+    view = shallow(network)
+    layer = shallow(last)
+    layer[-1] = _slice_conv(last[-1], sources, len(network.sources))
+    view.decoder = _replace_last(network.decoder, layer)
+    return view
+
+
+def _slice_hybrid(network: HDemucs | HTDemucs, sources: Sequence[int]) -> HDemucs | HTDemucs | None:
+    branches = [name for name in ("decoder", "tdecoder") if hasattr(network, name)]
+    layers = {name: getattr(network, name)[-1] for name in branches}
+    if not network.cac or not all(_sliceable(layer) for layer in layers.values()):
+        return None
+    view = shallow(network)
+    for name, layer in layers.items():
+        sliced = shallow(layer)
+        sliced.conv_tr = _slice_conv(layer.conv_tr, sources, len(network.sources))
+        setattr(view, name, _replace_last(getattr(network, name), sliced))
+    return view
+
+
+def _sliceable(layer: nn.Module) -> bool:
+    return isinstance(layer, HDecLayer) and layer.last and isinstance(layer.norm2, nn.Identity)
+
+
+def _replace_last(layers: nn.ModuleList, last: nn.Module) -> nn.ModuleList:
+    view = shallow(layers)
+    view[len(layers) - 1] = last
+    return view
+
+
+def _slice_conv(conv: nn.Module, sources: Sequence[int], count: int) -> nn.Module:
+    """Keep the output channels of sources in a transposed convolution. weight: (in, out, ...), out = count groups."""
+    weight, bias = cast("Tensor", conv.weight), cast("Tensor | None", conv.bias)
+    group = weight.shape[1] // count
+    keep = [channel for source in sources for channel in range(source * group, (source + 1) * group)]
+    view = shallow(conv)
+    view.out_channels = len(keep)
+    view.weight = nn.Parameter(weight.detach()[:, keep].contiguous(), requires_grad=False)
+    if bias is not None:
+        view.bias = nn.Parameter(bias.detach()[keep].contiguous(), requires_grad=False)
+    return view
