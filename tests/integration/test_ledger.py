@@ -1,0 +1,213 @@
+"""The ledger on a real SQLite file: guarded transitions, duplicates, recovery, lock, migrations."""
+
+import sqlite3
+import subprocess
+import sys
+import time
+
+import pytest
+
+from stemd import flow
+from stemd.errors import StemdError
+from stemd.ledger import Lock, arrivals, facts, jobs, locked, open_for_asking, open_for_writing, requests
+from stemd.ledger.jobs import Stale
+from stemd.model import Arrival, Artifact, Failed, Finished, Measurement, Stage, Stat, Status
+
+NOW = 1_790_000_000.0
+
+
+@pytest.fixture
+def ledger(tmp_path):
+    opened = open_for_writing(tmp_path)
+    yield opened
+    opened.close()
+
+
+def arrive(ledger, name=b"caf\xe9.wav", stat=Stat(1, 2, 3), rule="r"):
+    return jobs.admit(ledger, [(Arrival(rule, b"/in/" + name, stat), name)], NOW)
+
+
+def test_a_version_of_a_file_becomes_one_job(ledger):
+    (job,) = arrive(ledger)
+    assert (job.name, job.stage, job.status) == (b"caf\xe9.wav", Stage.TAKE, Status.WAITING)
+    assert arrive(ledger) == []
+    (other,) = arrive(ledger, stat=Stat(1, 2, 4))
+    assert other.id != job.id
+    assert dict(arrivals.known(ledger, "r")) == {b"/in/caf\xe9.wav": Stat(1, 2, 4)}
+
+
+def test_a_transition_hits_the_row_it_was_made_for_and_leaves_its_event(ledger):
+    (job,) = arrive(ledger)
+    running = jobs.claim(ledger, job, NOW + 1)
+    assert (running.status, running.attempts) == (Status.RUNNING, 1)
+    with pytest.raises(Stale):
+        jobs.claim(ledger, job, NOW + 2)
+    done = jobs.apply(ledger, running, flow.after(running, Finished("taken", sha256="ab", recipe="cd")), NOW + 3)
+    with pytest.raises(Stale):
+        jobs.apply(ledger, running, flow.after(running, Finished()), NOW + 4)
+    assert (done.stage, done.sha256) == (Stage.NORMALISE, "ab")
+    assert [event.text for event in jobs.events(ledger, job.id)] == ["arrived", "take started", "taken"]
+
+
+def test_an_arrow_that_does_not_exist_is_refused(ledger):
+    (job,) = arrive(ledger)
+    with pytest.raises(StemdError, match="cannot go from waiting to done"):
+        jobs.apply(ledger, job, flow.after(job, Finished()).__class__(Stage.RETIRE, Status.DONE, "cheat"), NOW)
+
+
+def test_events_can_only_be_added(ledger, tmp_path):
+    arrive(ledger)
+    with sqlite3.connect(tmp_path / "ledger.sqlite3") as raw, pytest.raises(sqlite3.IntegrityError):
+        raw.execute("UPDATE event SET text = 'never happened'")
+    raw.close()
+
+
+def taken(ledger, name, content="ab", rule="r"):
+    (job,) = arrive(ledger, name, rule=rule)
+    running = jobs.claim(ledger, job, NOW)
+    return jobs.apply(ledger, running, flow.after(running, Finished(sha256=content, recipe="cd")), NOW)
+
+
+def test_the_same_content_under_the_same_rule_and_recipe_has_one_job(ledger):
+    first, second, elsewhere = taken(ledger, b"a"), taken(ledger, b"b"), taken(ledger, b"c", rule="other")
+    assert (second.twin, second.stage, second.sha256) == (first.id, Stage.RETIRE, "ab")
+    assert first.twin is None
+    assert elsewhere.twin is None
+
+
+def test_a_content_that_failed_may_be_tried_anew(ledger):
+    first = taken(ledger, b"a")
+    running = jobs.claim(ledger, first, NOW)
+    failing = jobs.apply(ledger, running, flow.after(running, Failed("x", "broken", "mend it")), NOW)
+    running = jobs.claim(ledger, failing, NOW)
+    failed = jobs.apply(ledger, running, flow.after(running, Finished()), NOW)
+    assert (failed.status, failed.code, failed.reason) == (Status.FAILED, "x", "broken")
+    assert taken(ledger, b"b").twin is None
+
+
+def test_a_duplicate_takes_over_when_what_was_made_is_gone(ledger):
+    first = taken(ledger, b"a")
+    while first.status is not Status.DONE:
+        running = jobs.claim(ledger, first, NOW)
+        first = jobs.apply(ledger, running, flow.after(running, Finished()), NOW)
+    second = taken(ledger, b"b")
+    new = jobs.supersede(ledger, first, second, NOW)
+    assert (new.twin, new.stage, new.status) == (None, Stage.TAKE, Status.WAITING)
+    assert jobs.get(ledger, first.id).twin == second.id
+    running = jobs.claim(ledger, new, NOW)
+    assert jobs.apply(ledger, running, flow.after(running, Finished(sha256="ab", recipe="cd")), NOW).twin is None
+
+
+def test_a_vanished_file_that_is_back_gets_its_job_back(ledger):
+    (job,) = arrive(ledger)
+    jobs.apply(ledger, job, flow.cancelled(job, "gone", "vanished"), NOW)
+    (back,) = arrive(ledger)
+    assert (back.id, back.status) == (job.id, Status.WAITING)
+    jobs.apply(ledger, back, flow.cancelled(back, "cancelled by ann"), NOW)
+    assert arrive(ledger) == []  # a person's decision holds
+
+
+def test_what_a_dead_daemon_left_running_goes_on(tmp_path):
+    ledger = open_for_writing(tmp_path)
+    (job,) = arrive(ledger)
+    jobs.claim(ledger, job, NOW)
+    ledger.close()
+    ledger = open_for_writing(tmp_path)
+    (recovered,) = jobs.recover(ledger, NOW + 9)
+    assert (recovered.stage, recovered.status, recovered.attempts) == (Stage.TAKE, Status.WAITING, 1)
+    assert "stopped during take" in jobs.events(ledger, job.id)[-1].text
+    assert jobs.recover(ledger, NOW) == []
+    ledger.close()
+
+
+def test_facts_come_back_as_they_went_in(ledger):
+    job = taken(ledger, b"a")
+    cost = Measurement("demo", "cpu", "auto", 1, 4.0, 5, 0, 0.25)
+    files = (Artifact(b"/out/\xff/vocals.wav", "ee", 7),)
+    running = jobs.claim(ledger, job, NOW)
+    jobs.apply(ledger, running, flow.after(running, Finished(artifacts=files, measurement=cost)), NOW)
+    assert tuple(facts.artifacts(ledger, job.id)) == files
+    assert list(facts.measurements(ledger)) == [cost]
+    assert [found.id for found in jobs.by_path(ledger, b"/out/\xff/vocals.wav")] == [job.id]
+    facts.remember(ledger, "paused", "ann")
+    facts.remember(ledger, "paused", "")
+    assert facts.setting(ledger, "paused", "default") == ""
+
+
+def test_requests_are_answered_once(ledger, tmp_path):
+    asking = open_for_asking(tmp_path)
+    number = requests.ask(asking, "retry", who="ann", now=NOW, job=None, details={"preset": "best"})
+    (request,) = requests.unanswered(ledger)
+    assert (request.verb, request.who, request.details, request.ok) == ("retry", "ann", {"preset": "best"}, None)
+    requests.answer(ledger, request, ok=False, text="not now", now=NOW)
+    assert requests.unanswered(ledger) == []
+    assert requests.find(asking, number).answer == "not now"
+    asking.close()
+
+
+def test_a_second_daemon_is_refused_also_from_another_process(tmp_path):
+    assert not locked(tmp_path)
+    lock = Lock(tmp_path)
+    assert locked(tmp_path)
+    code = f"from pathlib import Path; from stemd.ledger import Lock; Lock(Path({str(tmp_path)!r}))"
+    second = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
+    assert "another stemd (pid" in second.stderr
+    lock.release()
+    assert not locked(tmp_path)
+
+
+def test_the_ledger_of_a_newer_stemd_is_refused(tmp_path):
+    open_for_writing(tmp_path).close()
+    with sqlite3.connect(tmp_path / "ledger.sqlite3") as raw:
+        raw.execute("INSERT INTO schema_migration(name, applied) VALUES ('9999_future', '2030-01-01')")
+    raw.close()
+    for opening in (open_for_writing, open_for_asking):
+        with pytest.raises(StemdError) as refusal:
+            opening(tmp_path)
+        assert refusal.value.code == "ledger-newer"
+
+
+def test_an_older_ledger_is_copied_before_it_is_migrated(tmp_path, monkeypatch):
+    ledger = open_for_writing(tmp_path)
+    arrive(ledger)
+    ledger.close()
+    more = tmp_path / "migrations"
+    more.mkdir()
+    from stemd.ledger import store
+
+    for file in store.MIGRATIONS.glob("0*.py"):
+        (more / file.name).write_bytes(file.read_bytes())
+    (more / "0999_more.py").write_text("def up(m, db):\n    db.execute_sql('CREATE TABLE more (x)')\n")
+    monkeypatch.setattr(store, "MIGRATIONS", more)
+    with pytest.raises(StemdError, match="of an older stemd"):
+        open_for_asking(tmp_path)
+    open_for_writing(tmp_path).close()
+    (copy,) = tmp_path.glob("ledger.before-0999_more.*")
+    with sqlite3.connect(copy) as raw:
+        assert raw.execute("SELECT count(*) FROM job").fetchone() == (1,)
+    raw.close()
+
+
+def test_a_damaged_ledger_is_named(tmp_path):
+    (tmp_path / "ledger.sqlite3").write_bytes(b"not a database at all" * 100)
+    with pytest.raises(StemdError) as refusal:
+        open_for_writing(tmp_path)
+    assert refusal.value.code == "ledger-damaged"
+
+
+def test_a_state_folder_on_a_network_share_is_refused(tmp_path, monkeypatch):
+    from stemd.ledger import store
+    from stemd.mounts import FileSystem
+
+    monkeypatch.setattr(store, "filesystem", lambda path: FileSystem("nfs4", path))
+    with pytest.raises(StemdError) as refusal:
+        open_for_writing(tmp_path)
+    assert refusal.value.code == "state-network"
+
+
+def test_ten_thousand_files_are_admitted_without_ado(ledger, record_property):
+    many = [(Arrival("r", b"/in/%d" % n, Stat(n, 2, 3)), b"%d" % n) for n in range(10_000)]
+    began = time.process_time()
+    assert len(jobs.admit(ledger, many, NOW)) == 10_000
+    record_property("files_per_cpu_second", round(10_000 / (time.process_time() - began)))
+    assert len(jobs.waiting(ledger, 200)) == 200

@@ -1,0 +1,114 @@
+"""What follows what: the table, and what must hold for every job and outcome."""
+
+from dataclasses import replace
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from stemd import flow
+from stemd.model import ARROWS, Failed, Finished, Held, Job, Retry, Stage, Stat, Status, Withdrawn
+
+JOB = Job(1, "karaoke", b"/in/a.wav", b"a.wav", Stat(1, 2, 3), status=Status.RUNNING, attempts=1)
+BAD = Failed("no-audio", "a.wav holds no audio", "send a recording")
+
+
+def at(stage: Stage, **more) -> Job:
+    return replace(JOB, stage=stage, **more)
+
+
+@pytest.mark.parametrize(
+    "job, outcome, stage, status",
+    [
+        (at(Stage.TAKE), Finished(), Stage.NORMALISE, Status.WAITING),
+        (at(Stage.NORMALISE), Finished(), Stage.SEPARATE, Status.WAITING),
+        (at(Stage.SEPARATE), Finished(), Stage.CHECK, Status.WAITING),
+        (at(Stage.CHECK), Finished(), Stage.DELIVER, Status.WAITING),
+        (at(Stage.DELIVER), Finished(), Stage.RETIRE, Status.WAITING),
+        (at(Stage.RETIRE), Finished(), Stage.RETIRE, Status.DONE),
+        # A result to be heard is published for the listener first, then waits for the decision.
+        (at(Stage.CHECK), Held(("vocal audible",)), Stage.DELIVER, Status.WAITING),
+        (at(Stage.DELIVER, reasons=("vocal audible",)), Finished(), Stage.DELIVER, Status.HELD),
+        (at(Stage.DELIVER, reasons=("vocal audible",), approved=True), Finished(), Stage.RETIRE, Status.WAITING),
+        (at(Stage.SEPARATE), Held(("needs 5.1 GiB GPU, 3.2 free",)), Stage.SEPARATE, Status.HELD),
+        # What cannot succeed has its source put aside before it is FAILED.
+        (at(Stage.NORMALISE), BAD, Stage.RETIRE, Status.WAITING),
+        (at(Stage.RETIRE, code="no-audio"), Finished(), Stage.RETIRE, Status.FAILED),
+        (at(Stage.RETIRE, code="no-audio"), BAD, Stage.RETIRE, Status.FAILED),
+        (at(Stage.TAKE), Withdrawn("vanished", "gone"), Stage.TAKE, Status.CANCELLED),
+        (at(Stage.SEPARATE), Retry(5, "engine died", counts=True), Stage.SEPARATE, Status.WAITING),
+        (at(Stage.SEPARATE, attempts=3), Retry(5, "engine died", counts=True), Stage.RETIRE, Status.WAITING),
+        (at(Stage.DELIVER, attempts=9), Retry(5, "outbox full", counts=False), Stage.DELIVER, Status.WAITING),
+        # Deaths of the daemon are not the file's fault.
+        (at(Stage.SEPARATE, attempts=5, interruptions=3), Retry(5, "x", counts=True), Stage.SEPARATE, Status.WAITING),
+    ],
+)
+def test_what_follows_what(job, outcome, stage, status):
+    change = flow.after(job, outcome)
+    assert (change.stage, change.status) == (stage, status)
+
+
+def test_a_fault_of_the_surroundings_costs_no_attempt():
+    change = flow.after(at(Stage.DELIVER, attempts=2), Retry(60, "outbox full", counts=False, code="outbox-full"))
+    assert (change.attempts, change.delay, change.code) == (1, 60, "outbox-full")
+
+
+def test_a_failing_job_keeps_its_fault_while_the_failed_folder_is_full():
+    failing = at(Stage.RETIRE, code="no-audio", reason="a.wav holds no audio", hint="send a recording")
+    change = flow.after(failing, Retry(60, "failed folder full", counts=False, code="failed-full"))
+    assert (change.code, change.reason, change.hint) == (failing.code, failing.reason, failing.hint)
+
+
+def test_a_finished_stage_begins_the_next_with_a_clean_slate():
+    change = flow.after(at(Stage.NORMALISE, attempts=2, interruptions=1), Finished())
+    assert (change.attempts, change.interruptions, change.reason, change.code) == (0, 0, "", "")
+
+
+def test_a_file_that_kills_the_daemon_again_and_again_is_put_aside():
+    job = at(Stage.SEPARATE)
+    for deaths in range(1, flow.MAX_INTERRUPTIONS + 1):
+        change = flow.recovered(replace(job, interruptions=deaths - 1))
+        assert (change.stage is Stage.RETIRE) == (deaths == flow.MAX_INTERRUPTIONS)
+
+
+outcomes = st.one_of(
+    st.just(Finished()),
+    st.just(Held(("listen",))),
+    st.builds(Retry, st.floats(0, 60), st.just("again"), st.booleans()),
+    st.just(BAD),
+    st.just(Withdrawn("vanished", "gone")),
+)
+jobs = st.builds(
+    at,
+    st.sampled_from(Stage),
+    attempts=st.integers(1, 12),
+    interruptions=st.integers(0, 9),
+    reasons=st.sampled_from([(), ("listen",)]),
+    approved=st.booleans(),
+    code=st.sampled_from(["", "no-audio"]),
+)
+
+
+@given(jobs, outcomes)
+def test_every_outcome_leads_along_an_arrow_and_never_backwards(job, outcome):
+    change = flow.after(job, outcome)
+    assert change.status in ARROWS[Status.RUNNING]
+    assert change.status is not Status.RUNNING
+    assert list(Stage).index(change.stage) >= list(Stage).index(job.stage)
+    assert change.text
+
+
+@given(st.lists(outcomes, max_size=60))
+def test_no_job_is_worked_on_for_ever_unless_its_surroundings_are_at_fault(said):
+    job, starts = replace(JOB, attempts=0, status=Status.WAITING), 0
+    for outcome in said:
+        if job.status is not Status.WAITING:
+            break
+        starts += isinstance(outcome, Retry) and outcome.counts
+        running = replace(job, status=Status.RUNNING, attempts=job.attempts + 1)
+        change = flow.after(running, outcome)
+        job = replace(
+            running, stage=change.stage, status=change.status, attempts=change.attempts, code=change.code,
+            reasons=job.reasons if change.reasons is None else change.reasons,
+        )  # fmt: skip
+    assert starts <= flow.MAX_ATTEMPTS * (len(Stage) + 1)

@@ -1,0 +1,101 @@
+"""Settling and listing: pure steps over looks, and looks at real folders."""
+
+import os
+from pathlib import Path
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from stemd.inbox import Look, look, next_look, settle
+from stemd.model import Rule, Stat
+
+ONE, TWO = Stat(1, 1, 1), Stat(2, 2, 2)
+
+
+def rule(folder: Path, **more) -> Rule:
+    folders = {"inbox": folder, "outbox": folder.parent / "out", "archive": folder / "_done"}
+    return Rule(name="r", review=folder / "_review", failed=folder / "_failed", **folders, **more)
+
+
+def looks_at(*versions: tuple[float, Stat | None], seconds: float = 5, known=None) -> list[float]:
+    """Look at the given times at the given versions of one file; returns the times at which it settled."""
+    sightings, settled, known = {}, [], dict(known or {})
+    for at, stat in versions:
+        files = {} if stat is None else {b"/in/a": stat}
+        sightings, arrivals = settle(sightings, Look("r", at, files), known, seconds)
+        for arrival in arrivals:
+            settled.append(at)
+            known[arrival.path] = arrival.stat
+    return settled
+
+
+@pytest.mark.parametrize(
+    "versions, settled",
+    [
+        ([(0, ONE)], []),  # one look proves nothing, however old the file is
+        ([(0, ONE), (4.9, ONE)], []),
+        ([(0, ONE), (5, ONE)], [5]),
+        ([(0, ONE), (4, TWO), (8, TWO), (9, TWO)], [9]),  # it grew: the clock starts anew
+        ([(0, ONE), (3, None), (6, ONE), (10, ONE), (11, ONE)], [11]),  # it was away: the same
+        ([(0, ONE), (5, ONE), (99, ONE)], [5]),  # once
+        ([(0, ONE), (5, ONE), (10, TWO), (15, TWO)], [5, 15]),  # a new version is a new arrival
+    ],
+)
+def test_a_file_settles_once_a_version(versions, settled):
+    assert looks_at(*versions) == settled
+
+
+@given(st.lists(st.tuples(st.floats(0.1, 10), st.sampled_from([ONE, TWO, None])), max_size=30))
+def test_a_settled_file_was_the_same_for_the_whole_time(steps):
+    at, seen = 0.0, []
+    for wait, stat in steps:
+        at += wait
+        seen.append((at, stat))
+    for moment in looks_at(*seen):
+        before = [stat for when, stat in seen if moment - 5 <= when <= moment]
+        assert len(set(before)) == 1
+        assert len([when for when, _ in seen if when <= moment]) >= 2
+
+
+def test_looks_again_when_the_first_file_may_have_settled():
+    sightings, _ = settle({}, Look("r", 0.0, {b"/in/a": ONE}), {}, 5)
+    assert next_look(sightings, 0.0, 5, 30) == 5
+    assert next_look({}, 0.0, 5, 30) == 30
+    assert next_look(sightings, 7.0, 5, 30) == 7.5
+
+
+def test_lists_recordings_with_their_sub_folders_and_ignores_the_rest(tmp_path):
+    inbox = tmp_path / "in"
+    wanted = [b"song.wav", b"album/02 caf\xe9.flac", b"album/disc 2/01.mp3", b"no extension"]
+    ignored = [
+        b".hidden", b"._song.wav", b".DS_Store", b"Thumbs.db", b"@eaDir/song.wav", b"a.part", b"a.PARTIAL",
+        b"a.crdownload", b"a.filepart", b"a.tmp", b"~lock", b".syncthing.a.wav.tmp", b"_done/old.wav",
+        b"_failed/bad.wav", b"_review/x/vocals.wav", b".stemd-7/part.wav",
+    ]  # fmt: skip
+    for name in wanted + ignored:
+        path = os.path.join(os.fsencode(inbox), name)
+        os.makedirs(os.path.dirname(path), exist_ok=True)
+        Path(os.fsdecode(path)).write_bytes(b"x")
+    (inbox / "link.wav").symlink_to(inbox / "song.wav")
+    (inbox / "loop").symlink_to(inbox)
+    os.mkfifo(inbox / "pipe.wav")
+    seen = look(rule(inbox), 0.0)
+    root = os.fsencode(inbox) + b"/"
+    assert sorted(seen.files) == sorted(root + name for name in wanted)
+    assert sorted(seen.links) == [root + b"link.wav", root + b"loop"]
+    assert not seen.offline
+
+
+def test_include_and_exclude_look_at_the_name_and_at_the_path(tmp_path):
+    for name in ("a.WAV", "b.flac", "takes/c.wav", "drafts/d.wav"):
+        (tmp_path / "in" / name).parent.mkdir(parents=True, exist_ok=True)
+        (tmp_path / "in" / name).touch()
+    seen = look(rule(tmp_path / "in", include=("*.wav",), exclude=("drafts/*",)), 0.0)
+    assert sorted(os.path.basename(path) for path in seen.files) == [b"a.WAV", b"c.wav"]
+
+
+def test_an_inbox_that_cannot_be_listed_is_offline(tmp_path):
+    assert look(rule(tmp_path / "gone"), 0.0).offline == "No such file or directory"
+    (tmp_path / "file").touch()
+    assert look(rule(tmp_path / "file"), 0.0).offline == "Not a directory"
