@@ -100,7 +100,7 @@ def draw_voice(dice: np.random.Generator, purpose: Purpose) -> Voice:
     )
 
 
-@lru_cache(maxsize=512)
+@lru_cache(maxsize=64)
 def speak(voice: Voice, text: str) -> Spoken:
     """Return a spoken word, trimmed of silence, with this voice's formants, breath and tilt."""
     sound, rate = record(voice, text)

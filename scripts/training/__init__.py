@@ -1,0 +1,1 @@
+"""Training of the embedded model: crops, network, loop, figures. stemd itself needs none of it."""

@@ -1,0 +1,188 @@
+"""The training loop: one process a core, gradients averaged, a checkpoint every few minutes.
+
+Single-threaded processes lose little when other programs want a core for a moment; a pool of
+threads would wait for its slowest member at every operation.
+"""
+
+import math
+import os
+import tempfile
+import time
+from collections.abc import Callable
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+import torch.multiprocessing
+from torch import Tensor, distributed, nn
+
+from training import crops
+from training.crops import Changes
+from training.network import RATE, SOURCES, Average, Shape
+
+
+@dataclass(frozen=True)
+class Course:
+    """A course of training. It ends after `steps` or `minutes`, whichever comes first; the rate follows."""
+
+    songs: Path
+    checkpoint: Path
+    seed: int = 0
+    steps: int = 1_000_000
+    minutes: float = math.inf
+    size: int = 2
+    workers: int = 2
+    rate: float = 2e-3
+    warm_up: int = 40
+    average: float = 0.995
+    save_every: float = 4.0
+    shape: Shape = field(default_factory=Shape)
+    changes: Changes = field(default_factory=Changes)
+
+
+@dataclass
+class Progress:
+    """Where a course stands: steps done, minutes trained, and a smoothed loss."""
+
+    step: int = 0
+    minutes: float = 0.0
+    loss: float = math.nan
+
+    def part(self, course: Course) -> float:
+        """Return how much of the course is done, 0 to 1."""
+        return min(max(self.step / course.steps, self.minutes / course.minutes), 1.0)
+
+
+def rate(course: Course, progress: Progress) -> float:
+    """Return the learning rate: a linear start, then half a cosine down to nothing at the course's end."""
+    start = min((progress.step + 1) / course.warm_up, 1.0)
+    return course.rate * start * 0.5 * (1 + math.cos(math.pi * progress.part(course)))
+
+
+def loss_of(estimate: Tensor, stems: Tensor) -> Tensor:
+    """Return the loss of (batch, 4, 2, frames) estimates, in units of the mixture's deviation.
+
+    Mean absolute error with vocals weighing three times the others, since vocals and what remains
+    without them are what the figures are about; the error of the sum; and a little of the vocals'
+    error in decibels, not rewarded below -35 dB, which counts quiet singing as much as loud.
+    """
+    apart = (estimate - stems).abs().mean(dim=(0, 2, 3))
+    weights = torch.tensor([3.0 if source == "vocals" else 1.0 for source in SOURCES])
+    whole = (estimate.sum(dim=1) - stems.sum(dim=1)).abs().mean()
+    vocals = SOURCES.index("vocals")
+    power = (estimate[:, vocals] - stems[:, vocals]).square().mean(dim=(1, 2))
+    decibels = 10 * torch.log10(power + 10**-3.5)
+    return (apart * weights).sum() + 0.5 * whole + 0.02 * decibels.mean()
+
+
+def train(course: Course, say: Callable[[str], None]) -> Progress:
+    """Train from the checkpoint, or from nothing, to the end of the course; return where it ended."""
+    course.checkpoint.parent.mkdir(parents=True, exist_ok=True)
+    if course.workers == 1:
+        work(0, course, None, say)
+    else:
+        with tempfile.TemporaryDirectory(prefix="training-") as folder:
+            torch.multiprocessing.spawn(work, (course, f"{folder}/meet", say), nprocs=course.workers)
+    return Progress(**load(course.checkpoint)["progress"])
+
+
+def work(worker: int, course: Course, meet: str | None, say: Callable[[str], None]) -> None:
+    """Train as one of the workers; the first one keeps the average, reports and saves."""
+    torch.set_num_threads(1 if meet else max(torch.get_num_threads(), 1))
+    if meet:
+        distributed.init_process_group("gloo", f"file://{meet}", rank=worker, world_size=course.workers)
+    torch.manual_seed(course.seed)
+    network = course.shape.build()
+    optimiser = torch.optim.Adam(network.parameters(), lr=course.rate, betas=(0.9, 0.99))
+    average, progress = Average(network, course.average), Progress()
+    if course.checkpoint.exists():
+        resume(course.checkpoint, network, optimiser, average, progress)
+    begun, before, saved = time.monotonic(), progress.minutes, time.monotonic()
+    while progress.part(course) < 1:
+        step(worker, course, network, optimiser, progress, before + (time.monotonic() - begun) / 60)
+        if worker == 0:
+            average.follow(network, progress.step)
+            if progress.step % 20 == 0:
+                say(f"step {progress.step}, {progress.minutes:.1f} min, loss {progress.loss:.4f}, "
+                    f"rate {rate(course, progress):.2e}")  # fmt: skip
+            if time.monotonic() - saved > 60 * course.save_every:
+                save(course, network, optimiser, average, progress)
+                saved = time.monotonic()
+    if worker == 0:
+        save(course, network, optimiser, average, progress)
+    if meet:
+        distributed.destroy_process_group()
+
+
+def step(
+    worker: int, course: Course, network: nn.Module, optimiser: torch.optim.Adam, progress: Progress, minutes: float
+) -> None:
+    """Take one step on fresh crops; all workers end it with the same weights and the same progress."""
+    dice = np.random.default_rng([course.seed, worker, progress.step])
+    songs = crops.songs_in(course.songs)
+    stems = crops.batch(dice, songs, course.size, course.shape.seconds * RATE, course.changes)
+    network.train()
+    with torch.autocast("cpu", torch.bfloat16):
+        estimate = network(stems.sum(dim=1))
+    loss = loss_of(estimate.float(), stems)
+    optimiser.zero_grad()
+    loss.backward()
+    told, minutes = share(network, float(loss.detach()), minutes)
+    nn.utils.clip_grad_norm_(network.parameters(), 5.0)
+    for group in optimiser.param_groups:
+        group["lr"] = rate(course, progress)
+    optimiser.step()
+    progress.step += 1
+    progress.minutes = minutes
+    progress.loss = told if math.isnan(progress.loss) else 0.98 * progress.loss + 0.02 * told
+
+
+def share(network: nn.Module, loss: float, minutes: float) -> tuple[float, float]:
+    """Average the gradients, the loss and the clock over all workers."""
+    if not distributed.is_initialized():
+        return loss, minutes
+    gradients = [value.grad for value in network.parameters() if value.grad is not None]
+    flat = torch.cat([*(gradient.flatten() for gradient in gradients), torch.tensor([loss, minutes])])
+    distributed.all_reduce(flat)
+    flat /= distributed.get_world_size()
+    start = 0
+    for gradient in gradients:
+        gradient.copy_(flat[start : start + gradient.numel()].view_as(gradient))
+        start += gradient.numel()
+    return float(flat[-2]), float(flat[-1])
+
+
+def save(
+    course: Course, network: nn.Module, optimiser: torch.optim.Adam, average: Average, progress: Progress
+) -> None:
+    """Write the checkpoint beside the old one, then put it in its place."""
+    content = {
+        "shape": asdict(course.shape),
+        "network": network.state_dict(),
+        "optimiser": optimiser.state_dict(),
+        "average": average.state,
+        "progress": asdict(progress),
+    }
+    partial = course.checkpoint.with_suffix(".partial")
+    torch.save(content, partial)
+    os.replace(partial, course.checkpoint)
+
+
+def load(checkpoint: Path) -> dict[str, Any]:
+    """Read a checkpoint."""
+    content: dict[str, Any] = torch.load(checkpoint, "cpu", weights_only=True)
+    return content
+
+
+def resume(
+    checkpoint: Path, network: nn.Module, optimiser: torch.optim.Adam, average: Average, progress: Progress
+) -> None:
+    """Go on where a checkpoint left off."""
+    content = load(checkpoint)
+    network.load_state_dict(content["network"])
+    optimiser.load_state_dict(content["optimiser"])
+    average.state = content["average"]
+    for name, value in content["progress"].items():
+        setattr(progress, name, value)
