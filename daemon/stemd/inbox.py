@@ -116,7 +116,7 @@ def stat_of(info: os.stat_result) -> Stat:
 def settle(
     sightings: Mapping[bytes, Sighting], seen: Look, known: Mapping[bytes, Stat], seconds: float
 ) -> tuple[dict[bytes, Sighting], list[Arrival]]:
-    """Compare a look with the sightings so far; returns the new sightings and the arrivals that are settled.
+    """Compare a look with the sightings so far; returns the new sightings and what has settled, by name.
 
     A file is settled once its (size, mtime, ctime) stayed the same over two looks and `seconds` of monotonic time.
     known: versions that were settled before; they are neither waited for nor reported again.
@@ -133,7 +133,7 @@ def settle(
             settled.append(Arrival(seen.rule, path, stat))
         else:
             waiting[path] = before
-    return waiting, settled
+    return waiting, sorted(settled, key=lambda arrival: arrival.path)
 
 
 def next_look(sightings: Mapping[bytes, Sighting], now: float, seconds: float, rescan: float) -> float:

@@ -10,10 +10,6 @@ if TYPE_CHECKING:
 
 NOT_YET: Mapping[str, str] = MappingProxyType(
     {
-        "daemon.results_gb": "nothing is dropped yet: all results are kept",
-        "schedule.active": "work starts at any hour",
-        "schedule.yield_cpu_percent": "work starts however busy the processors are",
-        "schedule.yield_gpu_percent": "work starts however busy the graphics card is",
         "rule.mp3_quality": "the bitrate decides",
         "rule.format=m4a": "files cannot be written in this format",
         "rule.format=opus": "files cannot be written in this format",

@@ -205,6 +205,13 @@ def waiting(ledger: Ledger, newcomers: int) -> list[Job]:
     return sorted(begun, key=lambda job: job.id)
 
 
+def needed_keys(ledger: Ledger) -> set[str]:
+    """Give the separation keys of all jobs that have not ended."""
+    table = ledger.job
+    alive = table.status.in_([Status.WAITING, Status.RUNNING, Status.HELD])
+    return {row["key"] for row in rows(table.select(table.key).where(alive & (table.key != "")).distinct())}
+
+
 def supersede(ledger: Ledger, old: Job, new: Job, now: float) -> Job:
     """Let a duplicate do the work anew, because what its finished twin had made is gone; returns the duplicate."""
     table = ledger.job

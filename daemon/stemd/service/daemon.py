@@ -20,7 +20,7 @@ from stemd.inbox import Look
 from stemd.ledger import LedgerFull, Lock, arrivals, facts, jobs, open_for_writing, requests
 from stemd.model import Failed, Retry, Stage, Status, Withdrawn
 from stemd.service import answers, live
-from stemd.service.folders import prepare, tidy
+from stemd.service.folders import prepare, tidy, trim
 from stemd.service.inboxes import Inboxes, summary
 from stemd.service.planning import Planning
 from stemd.service.runner import Ended, Runner
@@ -35,6 +35,7 @@ if TYPE_CHECKING:
     from stemd.stages.work import Children
 
 _TICK: Final = 1.0  # seconds between looks at the requests, and between plans while jobs wait
+_CLOSED: Final = 5.0  # seconds between plans outside hours and while paused
 _REST: Final = 30.0  # seconds between measurements while nothing waits
 _PATIENCE: Final = 6.0  # seconds that running stages get to end at a stop; systemd and people wait 10
 _FULL: Final = 5.0  # seconds until a ledger that could not be written is tried again
@@ -200,6 +201,7 @@ class Service:
         if job.status.ended:
             self._unlucky += job.status is Status.FAILED
             self.clear(job.id)
+            self._trim_results()
 
     def _look_after_twin(self, job: Job, now: float) -> Job:
         """A duplicate of a finished job whose files are no longer there does the work anew."""
@@ -214,6 +216,11 @@ class Service:
         self.runner.forget(job)
         self.planning.dispatch.forget(job)
         drop_tree(self.runner.work_folder / str(job))
+
+    def _trim_results(self) -> None:
+        limit = self.settings.daemon.results_gb * 1e9
+        for key in trim(self.runner.results, limit, jobs.needed_keys(self.ledger)):
+            logger.debug("dropped the kept stems {}", key[:12])
 
     def cancel_running(self, job: int, text: str) -> None:
         """Have a running job end as cancelled."""
@@ -245,7 +252,15 @@ class Service:
                 self.runner.start(
                     jobs.claim(self.ledger, jobs.get(self.ledger, start.job), time.time(), text), rule, start
                 )
-        self._next_plan = now + (_REST if idle and not self.runner.running else _TICK)
+        self._next_plan = now + self._until_next_plan(idle=idle)
+
+    def _until_next_plan(self, *, idle: bool) -> float:
+        """Seconds until the machine is measured again, if nothing happens that calls for a plan at once."""
+        if self.runner.running:
+            return _TICK
+        if idle:
+            return _REST
+        return _CLOSED if self.planning.gate and self.planning.gate.closed else _TICK
 
     def _tell(self) -> None:
         """Leave the present state for `stemd status`, and tell systemd."""

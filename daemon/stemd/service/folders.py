@@ -1,4 +1,4 @@
-"""The daemon's folders: made at start-up, and tidied of what a dead daemon left."""
+"""The daemon's folders: made at start-up, tidied of what a dead daemon left, kept within their limit."""
 
 from __future__ import annotations
 
@@ -12,6 +12,7 @@ from stemd.ledger import jobs
 from stemd.model import Status
 
 if TYPE_CHECKING:
+    from collections.abc import Collection
     from pathlib import Path
     from stemd.config import Settings
     from stemd.ledger import Ledger
@@ -53,3 +54,25 @@ def tidy(state: Path, ledger: Ledger) -> None:
             drop_tree(folder)
     for folder in (state / "results").glob("*.tmp"):
         drop_tree(folder)
+
+
+def trim(results: Path, limit: float, needed: Collection[str]) -> list[str]:
+    """Drop kept separations, least recently used first, until they take at most `limit` bytes.
+
+    needed: keys that jobs still need; they stay whatever they take. Returns the keys dropped.
+    """
+    kept = sorted((folder for folder in results.iterdir() if not folder.name.endswith(".tmp")), key=_last_use)
+    sizes = {folder: sum(file.stat().st_size for file in folder.iterdir()) for folder in kept}
+    total, dropped = sum(sizes.values()), []
+    for folder in kept:
+        if total <= limit:
+            break
+        if folder.name not in needed:
+            drop_tree(folder)
+            total -= sizes[folder]
+            dropped.append(folder.name)
+    return dropped
+
+
+def _last_use(folder: Path) -> int:
+    return folder.stat().st_mtime_ns

@@ -1,0 +1,54 @@
+"""Workers that honour the real contract (stages.work.Children) without torch: each stem is the mix, at once."""
+
+import hashlib
+import shutil
+import time
+from pathlib import Path
+
+from stemd.errors import Stopping
+from stemd.model import ModelCard
+
+SOURCES = ("drums", "bass", "other", "vocals")
+
+
+class FakeWorkers:
+    """`seconds`: how long a separation takes, in ten steps with progress."""
+
+    def __init__(self, seconds: float = 0.0) -> None:
+        self.seconds = seconds
+        self.processes: dict[str, int] = {}
+
+    def describe(self, model):
+        return self.card(model)
+
+    def card(self, model):
+        digest = hashlib.sha256(model.encode()).hexdigest()
+        return ModelCard(model, digest, SOURCES, 44100, 2, 1.0, {name: (0,) for name in SOURCES}, "htdemucs", 1_000_000)
+
+    def separate(self, request, work, stall=0.0):
+        for step in range(10):
+            if work.stop.is_set():
+                raise Stopping
+            work.progress(step / 10, {"eta": self.seconds * (10 - step) / 10})
+            time.sleep(self.seconds / 10)
+        out = Path(request["out"])
+        for stem in request["stems"]:
+            shutil.copyfile(request["mix"], out / f"{stem}.wav")
+        return {
+            "files": {stem: f"{stem}.wav" for stem in request["stems"]}, "frames": 1, "sample_rate": 44100,
+            "device": request["device"], "precision": "float32", "batch": 1, "segment": 1.0, "seconds": 0.1,
+            "x_realtime": 10.0, "peak_ram_bytes": 1, "peak_vram_bytes": 0, "reruns_float32": 0, "silent_segments": 0,
+        }  # fmt: skip
+
+    def measure(self, request, work):
+        stems = {name: {"rms_db": -20.0, "peak_db": -1.0} for name in request["stems"]}
+        return {"verdict": "pass", "bleed_db": -40.0, "score": -40.0, "stems": stems, "flags": []}
+
+    def unload(self, device):
+        pass
+
+    def drop_idle(self, seconds):
+        pass
+
+    def close(self):
+        pass
