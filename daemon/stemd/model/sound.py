@@ -11,6 +11,8 @@ class Source:
 
     duration: seconds, as the container declares it; None where it does not.
     stream: index among the file's audio streams. tags: names in lower case.
+    cut: whether its end is missing, in a container that does not tell how much that is.
+    frames: per channel at sample_rate, without an encoder's padding, where the container tells; else None.
     """
 
     container: str
@@ -24,13 +26,17 @@ class Source:
     video: bool = False
     cover: bool = False
     tags: dict[str, str] = field(default_factory=dict)
+    cut: bool = False
+    frames: int | None = None
 
 
 @dataclass(frozen=True, slots=True)
 class Mix:
     """mix.wav as NORMALISE left it: RF64, float32, at the model's rate and channel count.
 
-    frames: per channel. mean, deviation: of the mono average, as demucs.api normalises by. peak: linear, may pass 1.
+    frames: per channel. source_frames: the same stretch at the source's rate. peak: linear, may pass 1.
+    mean, deviation: of the mono average, as demucs.api normalises by.
+    damage: a sentence about what could not be decoded; empty if all could.
     """
 
     sample_rate: int
@@ -40,6 +46,8 @@ class Mix:
     deviation: float
     peak: float
     source: Source
+    source_frames: int = 0
+    damage: str = ""
 
     @property
     def seconds(self) -> float:

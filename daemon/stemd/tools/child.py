@@ -7,7 +7,6 @@ import json
 import os
 import queue
 import select
-import subprocess
 import threading
 import time
 from typing import IO, TYPE_CHECKING, Any, Final
@@ -36,7 +35,7 @@ def start(
     it, and its program must then leave at once, even in the middle of work (a thread that reads and calls os._exit).
     Raises EnvironmentFault("tool-missing") or EnvironmentFault("no-process").
     """
-    return Child(spawn(argv, stdin=subprocess.PIPE, env=env, nice=nice, limits=limits))
+    return Child(spawn(argv, feed=True, env=env, nice=nice, limits=limits))
 
 
 class Child:

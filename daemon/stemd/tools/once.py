@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 import selectors
-import subprocess
 import time
 from dataclasses import dataclass
 from pathlib import PurePath
@@ -54,11 +53,13 @@ def run(  # noqa: PLR0913 - one call, each a plain keyword
     cwd: Path | None = None,
     nice: int = 0,
     limits: Limits | None = None,
+    stall: float | None = None,
 ) -> Completed:
     """Run a program to its end, without standard input, in a session of its own.
 
     timeout: seconds of wall-clock time. stop: looked at ten times a second. on_line: told each line of standard output
-    without its end; what it raises ends the program and goes on to the caller. nice: 0 to 19.
+    without its end; what it raises ends the program and goes on to the caller. nice: 0 to 19. stall: seconds without
+    a word on either output after which it counts as hung.
     The program dies with the calling thread. On every way out its whole process group is gone: SIGTERM, 2 s, SIGKILL.
     A failing exit status is returned, not raised.
 
@@ -67,13 +68,13 @@ def run(  # noqa: PLR0913 - one call, each a plain keyword
     """
     began = time.monotonic()
     process = spawn(
-        argv, stdin=subprocess.DEVNULL, env=env, cwd=cwd, nice=nice, limits=limits, dies_with_thread=True
+        argv, feed=False, env=env, cwd=cwd, nice=nice, limits=limits, dies_with_thread=True
     )  # fmt: skip
     told = _Told(on_line)
     name = PurePath(str(argv[0])).name
     status = None
     try:
-        _follow(process, told, name, began + timeout, stop)
+        _follow(process, told, _Patience(name, began + timeout, stall, stop))
         told.finish()
     finally:
         status = process.end()
@@ -115,7 +116,31 @@ class _Told:
             self.output.clear()
 
 
-def _follow(process: Process, told: _Told, name: str, deadline: float, stop: Event | None) -> None:
+class _Patience:
+    """How long a program may go on."""
+
+    def __init__(self, name: str, deadline: float, stall: float | None, stop: Event | None) -> None:
+        self._name = name
+        self._deadline = deadline
+        self._stall = stall or float("inf")
+        self._stop = stop
+        self._heard = time.monotonic()
+
+    def heard(self) -> None:
+        self._heard = time.monotonic()
+
+    def check(self) -> None:
+        """Raise if the time is up or the work is not wanted any more."""
+        if self._stop is not None and self._stop.is_set():
+            raise Stopping(self._name)
+        now = time.monotonic()
+        if now > self._deadline or now - self._heard > self._stall:
+            raise StemdError(
+                "timeout", f"{self._name} did not end in its time", "the file may be damaged, or the machine overloaded"
+            )
+
+
+def _follow(process: Process, told: _Told, patience: _Patience) -> None:
     """Read both pipes until the program has ended and they are dry."""
     assert process.popen.stdout is not None  # noqa: S101 - for the type checker: spawn asks for pipes
     assert process.popen.stderr is not None  # noqa: S101
@@ -125,25 +150,16 @@ def _follow(process: Process, told: _Told, name: str, deadline: float, stop: Eve
         selector.register(process.pidfd, selectors.EVENT_READ, None)
         dry = float("inf")
         while selector.get_map() and time.monotonic() < dry:
-            _look(name, deadline, stop)
+            patience.check()
             for key, _ in selector.select(_LOOK):
                 if key.data is None:
                     selector.unregister(process.pidfd)
                     dry = time.monotonic() + _DRAIN
                 elif chunk := os.read(key.fd, _CHUNK):
+                    patience.heard()
                     key.data(chunk)
                 else:
                     selector.unregister(key.fileobj)
-
-
-def _look(name: str, deadline: float, stop: Event | None) -> None:
-    """Raise if the time is up or the work is not wanted any more."""
-    if stop is not None and stop.is_set():
-        raise Stopping(name)
-    if time.monotonic() > deadline:
-        raise StemdError(
-            "timeout", f"{name} did not end in its time", "the file may be damaged, or the machine overloaded"
-        )
 
 
 def _close(process: Process) -> None:

@@ -93,7 +93,7 @@ class Process:
 def spawn(
     argv: Sequence[Argument],
     *,
-    stdin: int,
+    feed: bool,
     env: Mapping[str, str] | None = None,
     cwd: Path | None = None,
     nice: int = 0,
@@ -102,6 +102,7 @@ def spawn(
 ) -> Process:
     """Start a program with pipes for its output, in a session of its own.
 
+    feed: whether it gets a pipe for its standard input too, or nothing.
     dies_with_thread: the kernel kills it when the calling *thread* ends (PR_SET_PDEATHSIG), hence also when the daemon
     is killed; only for a thread that waits for the child. Set by setpriv(1), for code between fork and exec is
     unsafe in a program with threads.
@@ -114,7 +115,7 @@ def spawn(
     try:
         popen = subprocess.Popen(  # noqa: S603 - an argument list, no shell
             command,
-            stdin=stdin,
+            stdin=subprocess.PIPE if feed else subprocess.DEVNULL,
             stdout=subprocess.PIPE,
             stderr=subprocess.PIPE,
             start_new_session=True,

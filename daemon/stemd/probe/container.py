@@ -1,0 +1,136 @@
+"""What a container's own header promises, where ffmpeg only tells what is there. Pure but for reading the file.
+
+ffmpeg estimates the length of a WAV, Wave64, CAF, ASF or Ogg file that was cut off from what is left of it.
+"""
+
+from __future__ import annotations
+
+import os
+import struct
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Final
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from pathlib import Path
+
+_UNKNOWN_32: Final = 0xFFFFFFFF
+_UNKNOWN_64: Final = 0xFFFFFFFFFFFFFFFF
+_TAIL: Final = 128 * 1024  # holds at least one Ogg page, of 65,307 bytes at most
+_CHUNKS: Final = 4096  # a file of more chunks is no recording
+_W64_RIFF: Final = bytes.fromhex("726966662e91cf11a5d628db04c10000")
+_W64_DATA: Final = bytes.fromhex("64617461f3acd3118cd100c04f8edb8a")
+_W64_FORM: Final = bytes.fromhex("666d7420f3acd3118cd100c04f8edb8a")
+_ASF: Final = bytes.fromhex("3026b2758e66cf11a6d900aa0062ce6c")
+_ASF_PROPERTIES: Final = bytes.fromhex("a1dcab8c47a9cf118ee400c00c205365")
+
+
+@dataclass(frozen=True, slots=True)
+class Declared:
+    """What the header promises. seconds: of audio, None if it does not say. cut: whether bytes of it are missing."""
+
+    seconds: float | None
+    cut: bool
+
+
+def declared(path: Path) -> Declared | None:
+    """Read a container's header; None for one that needs no second look. Raises OSError."""
+    descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
+    try:
+        size = os.fstat(descriptor).st_size
+        head = os.pread(descriptor, 64, 0)
+        reader = _reader(head)
+        return reader(descriptor, size) if reader else None
+    except struct.error:  # the header itself is cut off
+        return Declared(None, cut=True)
+    finally:
+        os.close(descriptor)
+
+
+def _reader(head: bytes) -> Callable[[int, int], Declared] | None:
+    if head[:4] in {b"RIFF", b"RF64", b"BW64"} and head[8:12] == b"WAVE":
+        return _wave
+    if head.startswith(_W64_RIFF):
+        return _wave64
+    if head.startswith(b"caff"):
+        return _caf
+    if head.startswith(b"OggS"):
+        return _ogg
+    return _asf if head.startswith(_ASF) else None
+
+
+def _wave(descriptor: int, size: int) -> Declared:
+    at, rate, large = 12, 0, 0
+    for _ in range(_CHUNKS):
+        if at + 8 > size:
+            break
+        name, length = struct.unpack("<4sI", os.pread(descriptor, 8, at))
+        if name == b"ds64":
+            large = struct.unpack("<QQ", os.pread(descriptor, 16, at + 8))[1]
+        elif name == b"fmt ":
+            rate = struct.unpack("<I", os.pread(descriptor, 4, at + 16))[0]
+        elif name == b"data":
+            promised = large if length == _UNKNOWN_32 else length
+            return _audio(promised, size - at - 8, rate)
+        at += 8 + length + (length & 1)
+    return Declared(None, cut=True)
+
+
+def _wave64(descriptor: int, size: int) -> Declared:
+    at, rate = 40, 0
+    for _ in range(_CHUNKS):
+        if at + 24 > size:
+            break
+        name, length = struct.unpack("<16sQ", os.pread(descriptor, 24, at))
+        if name == _W64_FORM:
+            rate = struct.unpack("<I", os.pread(descriptor, 4, at + 32))[0]
+        elif name == _W64_DATA:
+            return _audio(length - 24, size - at - 24, rate)
+        at += max((length + 7) & ~7, 24)
+    return Declared(None, cut=True)
+
+
+def _caf(descriptor: int, size: int) -> Declared:
+    at, rate = 8, 0.0
+    for _ in range(_CHUNKS):
+        if at + 12 > size:
+            break
+        name, length = struct.unpack(">4sQ", os.pread(descriptor, 12, at))
+        if name == b"desc":
+            frames, _, _, packet, per_packet = struct.unpack(">d4sIII", os.pread(descriptor, 24, at + 12))
+            rate = frames * packet / per_packet if per_packet else 0.0
+        elif name == b"data":
+            return _audio(0 if length == _UNKNOWN_64 else length - 4, size - at - 16, rate)
+        at += 12 + length
+    return Declared(None, cut=True)
+
+
+def _audio(promised: int, present: int, bytes_per_second: float) -> Declared:
+    """Judge a block of audio. A promise of nothing is a recorder's that never came to its end: all there is counts."""
+    if promised <= 0 or promised in {_UNKNOWN_32, _UNKNOWN_64}:
+        return Declared(None, cut=False)
+    seconds = promised / bytes_per_second if bytes_per_second else None
+    return Declared(seconds, cut=promised > present)
+
+
+def _ogg(descriptor: int, size: int) -> Declared:
+    """Whether the last page is whole (RFC 3533, section 6). A stream without a last-page mark is an ordinary thing."""
+    start = max(size - _TAIL, 0)
+    tail = os.pread(descriptor, _TAIL, start)
+    at = tail.rfind(b"OggS")
+    if at < 0 or at + 27 > len(tail):
+        return Declared(None, cut=True)
+    table = tail[at + 27 : at + 27 + tail[at + 26]]
+    whole = len(table) == tail[at + 26] and at + 27 + len(table) + sum(table) <= len(tail)
+    return Declared(None, cut=not whole)
+
+
+def _asf(descriptor: int, size: int) -> Declared:
+    head = os.pread(descriptor, 64 * 1024, 0)
+    at = head.find(_ASF_PROPERTIES)
+    if at < 0:
+        return Declared(None, cut=False)
+    total, _, _, duration, _, preroll, flags = struct.unpack("<QQQQQQI", head[at + 40 : at + 92])
+    if flags & 1:  # a broadcast: the figures are not valid
+        return Declared(None, cut=False)
+    return Declared(max(duration / 1e7 - preroll / 1e3, 0.0), cut=total > size)

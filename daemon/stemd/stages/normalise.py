@@ -1,0 +1,179 @@
+"""NORMALISE: finds out what the source is, refuses what holds no sound, and decodes the rest to mix.wav."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+from typing import TYPE_CHECKING, Any, Final
+
+from stemd.codec_child import ask
+from stemd.errors import EnvironmentFault, StemdError
+from stemd.files import drop_tree, faults_in, free_bytes, sync_folder, write_fact
+from stemd.model import Finished, Mix
+from stemd.probe import GUARDS, SANDBOX, gains, inspect, pan
+from stemd.tools import run as run_tool
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from stemd.model import ModelCard, Outcome, Source
+    from stemd.stages.work import Work
+
+SOURCE: Final = "source"
+MIX: Final = "mix.wav"
+FACT: Final = "mix.json"
+
+_RESERVE: Final = 256 * 1024**2  # bytes that stay free on the state folder's disk
+_SLOWEST: Final = 1.0  # seconds of work per second of sound, on the slowest machine under load
+_LEAST: Final = 300.0  # seconds that any file is given
+_THINNEST: Final = 1000.0  # bytes a second of sound in a file whose length nobody tells
+_SLACK: Final = {
+    True: (0.02, 0.0),
+    False: (0.1, 0.001),
+}  # lossless?: seconds, and part of the whole, that may be missing
+_HOLE: Final = (1.0, 0.02)  # seconds, or part of the whole, that may be unreadable in the middle
+
+
+def run(work: Work) -> Outcome:
+    """Decode the source to float32 at the model's rate and channels, and leave what is known of it in mix.json.
+
+    Raises StemdError for what the file is guilty of: the codes of `probe.inspect`, and "no-audio", "truncated",
+    "damaged", "too-long". EnvironmentFault, Stopping.
+    """
+    card = work.children.describe(work.rule.model)
+    name = work.job.name.decode("utf-8", "replace")
+    file = work.folder / SOURCE
+    source = inspect(file, name, stream=getattr(work.rule, "audio_stream", 0), stop=work.stop)
+    _check_room(work.folder, source, card, name)
+    part = work.folder / f".{MIX}.part"
+    with faults_in("state", work.folder):
+        drop_tree(part)
+    try:
+        done = ask(
+            _question(file, part, source, card),
+            timeout=_timeout(file, source),
+            stop=work.stop,
+            progress=lambda fraction: work.progress(fraction, {}),
+        )
+        mix = _judged(work, file, source, card, done)
+        with faults_in("state", work.folder):
+            part.replace(work.folder / MIX)
+            sync_folder(work.folder)
+    finally:
+        with contextlib.suppress(OSError):
+            drop_tree(part)
+    write_fact(work.folder / FACT, mix)
+    return Finished(note=_note(mix))
+
+
+def command(file: Path, source: Source, rate: int, channels: int) -> list[str]:
+    """Build the ffmpeg command that writes one stream's samples to standard output, raw float32."""
+    filters = ["aformat=sample_fmts=fltp"]
+    mix = gains(source.layout, source.channels, channels)
+    if mix is not None:
+        filters.append(pan(mix))
+    if source.sample_rate != rate:
+        filters.append("astats=measure_perchannel=none:measure_overall=Number_of_samples")
+        filters.append(f"aresample={rate}:resampler=soxr:precision=28:osf=fltp")
+    return [
+        "ffmpeg", "-hide_banner", "-nostdin", "-nostats", "-v", "repeat+level+info", "-threads", "1", *GUARDS,
+        "-i", str(file), "-map", f"0:a:{source.stream}", "-map_metadata", "-1", "-af", ",".join(filters),
+        "-ar", str(rate), "-ac", str(channels), "-f", "f32le", "pipe:1",
+    ]  # fmt: skip
+
+
+def _question(file: Path, part: Path, source: Source, card: ModelCard) -> dict[str, Any]:
+    return {
+        "do": "decode",
+        "argv": command(file, source, card.sample_rate, card.channels),
+        "out": str(part),
+        "rate": card.sample_rate,
+        "channels": card.channels,
+        "source_rate": source.sample_rate,
+        "resampled": source.sample_rate != card.sample_rate,
+        "frames": source.frames,
+        "expected": int((source.duration or 0) * card.sample_rate),
+        "reserve": _RESERVE // 2,
+    }
+
+
+def _timeout(file: Path, source: Source) -> float:
+    """Seconds after which decoding counts as hung even though it says something."""
+    longest = source.duration or file.stat().st_size / _THINNEST
+    return _LEAST + longest * _SLOWEST
+
+
+def _check_room(folder: Path, source: Source, card: ModelCard, name: str) -> None:
+    """Refuse what the disk can never hold, and wait for room for the rest, before anything is written."""
+    needed = int((source.duration or 0) * card.sample_rate * card.channels * 4) + _RESERVE
+    with faults_in("state", folder):
+        free, total = free_bytes(folder), _size(folder)
+    if needed > total:
+        hours = (source.duration or 0) / 3600
+        raise StemdError(
+            "too-long",
+            f"{name} claims to be {hours:,.1f} hours long, which no disk here can hold",
+            "check the file; cut it into parts if it is right",
+        )
+    if needed > free:
+        raise EnvironmentFault(
+            "state-full",
+            f"{name} needs {needed / 1e9:.1f} GB in {folder}, {free / 1e9:.1f} GB are free",
+            "free some space on the state folder's disk; the job then resumes",
+        )
+
+
+def _size(folder: Path) -> int:
+    state = os.statvfs(folder)
+    return state.f_blocks * state.f_frsize
+
+
+def _judged(work: Work, file: Path, source: Source, card: ModelCard, done: dict[str, Any]) -> Mix:
+    """Compare what was decoded with what was promised; raise if it cannot stand for the recording."""
+    name = work.job.name.decode("utf-8", "replace")
+    seconds = done["source_frames"] / source.sample_rate
+    if not done["frames"]:
+        if source.cut or (source.duration or 0) > 0:
+            raise _cut(name, 0.0, source.duration)
+        raise StemdError("no-audio", f"{name} holds an audio track without any sound in it", "export it again")
+    slack, part = _SLACK[source.lossless]
+    promised = source.duration or 0.0
+    missing = promised - seconds
+    damage = ""
+    if source.cut:
+        raise _cut(name, seconds, None)
+    if missing > slack + part * promised:
+        if not _end_is_there(work, file, source):
+            raise _cut(name, seconds, promised)
+        damage = f"{missing:.2f} s of {promised:.1f} s could not be decoded"
+        if missing > max(_HOLE[0], _HOLE[1] * promised):
+            raise StemdError("damaged", f"{name} is damaged: {damage}", "copy it again, or export it as WAV or FLAC")
+    elif done["holes"]:
+        damage = f"the decoder met {done['holes']} damaged places"
+    if done["invalid"]:
+        damage = f"{done['invalid']} samples were no numbers and are silent now"
+    figures = {key: done[key] for key in ("frames", "mean", "deviation", "peak", "source_frames")}
+    return Mix(sample_rate=card.sample_rate, channels=card.channels, source=source, damage=damage, **figures)
+
+
+def _cut(name: str, seconds: float, promised: float | None) -> StemdError:
+    there = f"{seconds:.2f} s are there" + (f" of the {promised:.2f} s that it declares" if promised else "")
+    return StemdError("truncated", f"{name} is cut off: {there}", "copy or record it again, completely")
+
+
+def _end_is_there(work: Work, file: Path, source: Source) -> bool:
+    """Whether the last second can be decoded: then sound is missing in the middle, not at the end."""
+    start = max((source.duration or 0.0) - 1.0, 0.0)
+    argv = [
+        "ffmpeg", "-hide_banner", "-nostdin", "-v", "error", *GUARDS, "-ss", f"{start:.3f}", "-i", str(file),
+        "-map", f"0:a:{source.stream}", "-ac", "1", "-ar", "8000", "-f", "s16le", "pipe:1",
+    ]  # fmt: skip
+    done = run_tool(argv, timeout=_LEAST, stop=work.stop, limits=SANDBOX)
+    return len(done.stdout) >= 2 * 4000  # half a second of it
+
+
+def _note(mix: Mix) -> str:
+    minutes, seconds = divmod(round(mix.seconds), 60)
+    source = mix.source
+    kind = f"{source.codec}, {source.channels} channels, {source.sample_rate / 1000:g} kHz, {minutes}:{seconds:02d}"
+    return f"{kind}; {mix.damage}" if mix.damage else kind
