@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 import signal
 import sys
 import threading
@@ -21,7 +22,7 @@ if TYPE_CHECKING:
 
 _GRACE: Final = 3.0  # seconds from "cancel" to the end of the process
 _LISTEN: Final = 0.2  # seconds between looks at `stop`
-_LOADING: Final = 180.0  # seconds for a model to load before the first word
+_STALL: Final = 300.0  # seconds; loading a model and one segment on a slow processor take less
 _ENVIRONMENT_CODES: Final = frozenset({"model-missing", "model-damaged", "no-network", "no-gpu", "unknown-stem",
                                        "unknown-model", "segment-too-long", "model-refused", "disk-full"})  # fmt: skip
 
@@ -53,19 +54,21 @@ class Worker:
         question: Mapping[str, Any],
         *,
         stop: threading.Event,
-        stall: float = _LOADING,
+        stall: float = _STALL,
+        limit: float = math.inf,
         on_progress: Callable[[dict[str, Any]], None] = lambda _: None,
     ) -> dict[str, Any]:
         """Put a question and wait for the answer.
 
-        stall: seconds without a word after which the process is killed. The process is replaced after every fault.
+        stall: seconds without a word, limit: seconds in all, after which the process is killed. It is replaced after
+        every fault.
         Raises Stopping, EnvironmentFault, OutOfMemory, WorkerFault, StemdError.
         """
         with self._asking:
             try:
                 child = self._ready()
                 child.send(question)
-                return self._follow(child, stop, stall, on_progress)
+                return self._follow(child, stop, stall, limit, on_progress)
             except Stopping:
                 raise
             except StemdError as fault:
@@ -100,27 +103,40 @@ class Worker:
             child.terminate(grace)
 
     def _follow(
-        self, child: Child, stop: threading.Event, stall: float, on_progress: Callable[[dict[str, Any]], None]
+        self,
+        child: Child,
+        stop: threading.Event,
+        stall: float,
+        limit: float,
+        on_progress: Callable[[dict[str, Any]], None],
     ) -> dict[str, Any]:
-        heard = time.monotonic()
+        began = heard = time.monotonic()
         while True:
+            if stop.is_set():
+                self._cancel(child)
+                raise Stopping(self._name)
             message = child.receive(_LISTEN)
+            now = time.monotonic()
             if message is not None:
-                heard = time.monotonic()
+                heard = now
                 if "done" in message:
                     return dict(message["done"])
                 if "failed" in message:
                     raise _failure(message["failed"])
                 on_progress(message)
-            elif stop.is_set():
-                self._cancel(child)
-                raise Stopping(self._name)
             elif not child.alive:
                 raise _death(self._name, child)
-            elif time.monotonic() - heard > stall:
-                raise WorkerFault(
-                    "stalled", f"the {self._name} said nothing for {stall:.0f} s and was killed", "it is started again"
-                )
+            self._check_patience(now - heard, stall, now - began, limit)
+
+    def _check_patience(self, silence: float, stall: float, spent: float, limit: float) -> None:
+        if silence > stall:
+            raise WorkerFault(
+                "stalled", f"the {self._name} said nothing for {stall:.0f} s and was killed", "it is started again"
+            )
+        if spent > limit:
+            raise WorkerFault(
+                "too-slow", f"the {self._name} was not done after {limit:.0f} s and was killed", "it is tried again"
+            )
 
     def _cancel(self, child: Child) -> None:
         """Ask the process to leave its work; one that does not within the grace is ended."""
@@ -133,7 +149,7 @@ class Worker:
         self._drop(0.0)
 
 
-class Progress(Protocol):
+class Limited(Protocol):
     """What the daemon's side wants to know of a running request (see `stages.work.Work`)."""
 
     @property
@@ -143,6 +159,10 @@ class Progress(Protocol):
     @property
     def progress(self) -> Callable[[float, Mapping[str, Any]], None]:
         """Told the fraction done."""
+
+    @property
+    def limit(self) -> float:
+        """Seconds that it may take."""
 
 
 class WorkerPool:
@@ -174,14 +194,14 @@ class WorkerPool:
             self._known[model] = kept
         return self._known.get(model)
 
-    def separate(self, request: Mapping[str, Any], work: Progress, stall: float = _LOADING) -> dict[str, Any]:
-        """Have the engine of `request["device"]` separate. stall: see `Worker.ask`."""
+    def separate(self, request: Mapping[str, Any], work: Limited) -> dict[str, Any]:
+        """Have the engine of `request["device"]` separate."""
         worker = self._engines.setdefault(str(request["device"]), _engine())
-        return _followed(worker, {"do": "separate", "models": self._models, **request}, work, stall)
+        return _followed(worker, {"do": "separate", "models": self._models, **request}, work)
 
-    def measure(self, request: Mapping[str, Any], work: Progress) -> dict[str, Any]:
+    def measure(self, request: Mapping[str, Any], work: Limited) -> dict[str, Any]:
         """Have the stems measured."""
-        return _followed(self._quality, {"do": "measure", **request}, work, 120.0)
+        return _followed(self._quality, {"do": "measure", **request}, work)
 
     def unload(self, device: str) -> None:
         """End one engine, unless it is at work, and give its memory back."""
@@ -249,11 +269,11 @@ def _card(model: str, answer: Mapping[str, Any]) -> ModelCard:
     )  # fmt: skip
 
 
-def _followed(worker: Worker, question: Mapping[str, Any], work: Progress, stall: float) -> dict[str, Any]:
+def _followed(worker: Worker, question: Mapping[str, Any], work: Limited) -> dict[str, Any]:
     def tell(message: dict[str, Any]) -> None:
         work.progress(float(message.get("progress", 0.0)), message)
 
-    return worker.ask(question, stop=work.stop, stall=stall, on_progress=tell)
+    return worker.ask(question, stop=work.stop, limit=work.limit, on_progress=tell)
 
 
 def _failure(failed: Mapping[str, Any]) -> Exception:

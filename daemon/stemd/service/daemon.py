@@ -249,9 +249,8 @@ class Service:
             rule = self.settings.rule(start.rule)
             if rule is not None:
                 text = f"{start.stage} started" + (f" on {start.rung}" if start.rung else "")
-                self.runner.start(
-                    jobs.claim(self.ledger, jobs.get(self.ledger, start.job), time.time(), text), rule, start
-                )
+                job = jobs.claim(self.ledger, jobs.get(self.ledger, start.job), time.time(), text)
+                self.runner.start(job, rule, start, self.planning.dispatch.limit(job, rule, start.rung))
         self._next_plan = now + self._until_next_plan(idle=idle)
 
     def _until_next_plan(self, *, idle: bool) -> float:

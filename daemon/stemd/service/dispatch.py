@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import os
 from collections import defaultdict
 from typing import TYPE_CHECKING, Final
@@ -13,11 +14,11 @@ from stemd.model import Job, Mix, Need, Stage
 from stemd.planner import Candidate
 
 if TYPE_CHECKING:
-    from pathlib import Path
     from collections.abc import Callable, Iterable, Mapping, Sequence
+    from pathlib import Path
 
     from stemd.config import Settings
-    from stemd.model import Fall, Headroom, Measurement, ModelCard, Option, Rule
+    from stemd.model import Fall, Headroom, Measurement, ModelCard, Option, Rule, Rung
 
 NEWCOMERS: Final = 200
 """So many of each rule's jobs that are not begun are shown to the planner."""
@@ -72,6 +73,17 @@ class Dispatch:
     ) -> list[Candidate]:
         """Describe every waiting job to the planner. work: the folder of the jobs' folders."""
         return [self._candidate(job, rules[job.rule], headroom, now, work) for job in waiting if job.rule in rules]
+
+    def limit(self, job: Job, rule: Rule, rung: Rung | None) -> float:
+        """Give the seconds after which a separation on this rung is given up: by its measured speed, else a guess."""
+        if rung is None:
+            return math.inf
+        mix = _mix(self.settings.daemon.state_dir / "work" / str(job.id))
+        audio = mix.seconds if mix else 0.0
+        return max(
+            ladder.time_limit(option, audio)
+            for option in ladder.options([rung], ladder.Network(), self._costs[rule.model], audio=audio)
+        )
 
     def _candidate(self, job: Job, rule: Rule, headroom: Headroom, now: float, work: Path) -> Candidate:
         mix = None if job.stage in _BEFORE_MIX else _mix(work / str(job.id))

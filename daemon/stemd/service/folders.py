@@ -14,6 +14,7 @@ from stemd.model import Status
 if TYPE_CHECKING:
     from collections.abc import Collection
     from pathlib import Path
+
     from stemd.config import Settings
     from stemd.ledger import Ledger
 

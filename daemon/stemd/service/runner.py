@@ -74,12 +74,12 @@ class Runner:
         self._post = post
         self._faults: dict[int, int] = {}
 
-    def start(self, job: Job, rule: Rule, start: Start) -> None:
-        """Set a claimed job to work."""
+    def start(self, job: Job, rule: Rule, start: Start, limit: float) -> None:
+        """Set a claimed job to work. limit: seconds after which its worker is given up."""
         running = Running(job, start, time.monotonic())
         self.running[job.id] = running
         folder = self.work_folder / str(job.id)
-        work = Work(job, rule, folder, self.results, self._children, running.stop, running.tell, start.rung)
+        work = Work(job, rule, folder, self.results, self._children, running.stop, running.tell, start.rung, limit)
         threading.Thread(target=self._run, args=(work, running), name=f"{job.stage}-{job.id}", daemon=True).start()
 
     def finish(self, ended: Ended) -> None:

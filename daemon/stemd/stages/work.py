@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Protocol
 
@@ -34,7 +35,7 @@ class Work:
     results: the shared results/<separation key>/ live here.
     stop: set when the stage should end soon; it then raises `Stopping` and is run again later.
     progress: told the stage's fraction done, 0 to 1, and what else is known of it ("eta", seconds).
-    rung: how SEPARATE is to run the network; None for the other stages.
+    rung: how SEPARATE is to run the network; None for the other stages. limit: seconds after which it is given up.
     """
 
     job: Job
@@ -45,3 +46,4 @@ class Work:
     stop: Event
     progress: Callable[[float, Mapping[str, Any]], None]
     rung: Rung | None = None
+    limit: float = math.inf
