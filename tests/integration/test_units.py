@@ -87,16 +87,9 @@ def test_the_pages_write_nothing_but_the_ledger():
 
 @pytest.mark.skipif(shutil.which("systemd-sysusers") is None, reason="systemd is not installed")
 def test_user_and_folders_are_made(tmp_path):
-    for folder in ("etc", "sysusers.d", "tmpfiles.d"):
-        (tmp_path / folder).mkdir()
-    for kind in ("sysusers", "tmpfiles"):
-        shutil.copy(FOLDER / f"{kind}.d/stemd.conf", tmp_path / f"{kind}.d/stemd.conf")
-    result = subprocess.run(
-        ["systemd-sysusers", f"--root={tmp_path}", "/sysusers.d/stemd.conf"],
-        capture_output=True,
-        text=True,
-        check=False,
-    )
+    (tmp_path / "etc").mkdir()
+    shutil.copytree(FOLDER / "sysusers.d", tmp_path / "usr/lib/sysusers.d")
+    result = subprocess.run(["systemd-sysusers", f"--root={tmp_path}"], capture_output=True, text=True, check=False)
     assert result.returncode == 0, result.stderr
     assert re.search(
         r"^stemd:.*:/var/lib/stemd:/usr/sbin/nologin$", (tmp_path / "etc/passwd").read_text(), re.MULTILINE
