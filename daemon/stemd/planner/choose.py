@@ -171,7 +171,8 @@ class _Draft:
 
     def _place(self, lane: str = "") -> str:
         """Say how many jobs come first: in the lane, or on the way to the engine."""
-        return _before(self.places if lane in {"", "take", "compute"} else self.slots[lane])
+        on_the_way = 0 if lane == "deliver" else self.places
+        return _before(max(on_the_way, self.slots[lane]))
 
 
 def _before(jobs: int) -> str:

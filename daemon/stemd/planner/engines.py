@@ -66,9 +66,8 @@ class Engines:
         fitting = self._best(self._fitting(idle))
         if fitting:
             return Verdict(fitting)
-        if len(idle) < len(options):
-            return Verdict()
-        return Verdict(reason=str(self._blocked(idle)))
+        lack = self._blocked(idle) if idle else None
+        return Verdict() if len(idle) < len(options) else Verdict(reason=str(lack))
 
     def _fitting(self, options: Iterable[Option]) -> list[Option]:
         """The largest option that fits on each device."""
