@@ -264,7 +264,7 @@ def _card(model: str, answer: Mapping[str, Any]) -> ModelCard:
         name=model, digest=str(answer["digest"]), sources=tuple(answer["sources"]),
         sample_rate=int(answer["sample_rate"]), channels=int(answer["channels"]), segment=float(answer["segment"]),
         needs={stem: tuple(members) for stem, members in answer["needs"].items()},
-        family=str(answer.get("family", "htdemucs")), parameters=int(answer.get("parameters", 42_000_000)),
+        family=str(answer["family"]), parameters=int(answer["parameters"]),
         members=len(answer["members"]),
     )  # fmt: skip
 

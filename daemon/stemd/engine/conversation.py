@@ -147,6 +147,8 @@ def describe(model: models.Model) -> dict[str, Any]:
         "sample_rate": model.sample_rate,
         "channels": model.channels,
         "segment": model.segment,
+        "family": model.family,
+        "parameters": model.parameters,
         "members": [
             {"signature": member.signature, "sha256": member.sha256, "segment": member.segment} for member in model.members
         ],

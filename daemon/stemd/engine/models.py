@@ -64,6 +64,16 @@ class Model:
         return int(self.members[0].network.audio_channels)
 
     @property
+    def family(self) -> str:
+        """The kind of network: htdemucs, hdemucs or demucs."""
+        return type(self.members[0].network).__name__.lower()
+
+    @property
+    def parameters(self) -> int:
+        """How many numbers the largest member was trained to."""
+        return max(sum(part.numel() for part in member.network.parameters()) for member in self.members)
+
+    @property
     def segment(self) -> float:
         """Training length in seconds; the shortest among the members."""
         return min(member.segment for member in self.members)
