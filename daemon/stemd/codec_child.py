@@ -7,7 +7,8 @@ import os
 import sys
 from typing import TYPE_CHECKING, Any, Final
 
-from stemd.errors import EnvironmentFault, StemdError, WorkerFault
+from stemd.codec.words import FAULTS
+from stemd.errors import StemdError, WorkerFault
 from stemd.tools import Limits, run
 
 if TYPE_CHECKING:
@@ -43,8 +44,7 @@ def ask(
         return dict(last["done"])
     if "failed" in last:
         told = last["failed"]
-        kind = EnvironmentFault if told["kind"] == "environment" else StemdError
-        raise kind(told["code"], told["message"], told["hint"])
+        raise FAULTS.get(told["kind"], StemdError)(told["code"], told["message"], told["hint"])
     raise WorkerFault(
         "codec-died",
         f"the process that works on the sound ended with status {ended.returncode}: {ended.last_words}",

@@ -11,7 +11,8 @@ from typing import TYPE_CHECKING, Any, Final
 
 from stemd.codec.decode import decode
 from stemd.codec.encode import encode
-from stemd.errors import EnvironmentFault, StemdError
+from stemd.codec.words import FAULTS
+from stemd.errors import StemdError
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
@@ -28,7 +29,7 @@ def main() -> None:
     try:
         _tell({"done": _TASKS[question["do"]](question, lambda part: _tell({"progress": part}))})
     except StemdError as error:
-        kind = "environment" if isinstance(error, EnvironmentFault) else "file"
+        kind = next((name for name, fault in FAULTS.items() if isinstance(error, fault)), "file")
         _tell({"failed": {"kind": kind, "code": error.code, "message": error.message, "hint": error.hint}})
 
 

@@ -11,6 +11,7 @@ class Source:
 
     duration: seconds, as the container declares it; None where it does not.
     stream: index among the file's audio streams. tags: names in lower case.
+    cover_stream: the cover's index among all streams.
     cut: whether its end is missing, in a container that does not tell how much that is.
     frames: per channel at sample_rate, without an encoder's padding, where the container tells; else None.
     """
@@ -26,6 +27,7 @@ class Source:
     video: bool = False
     cover: bool = False
     tags: dict[str, str] = field(default_factory=dict)
+    cover_stream: int | None = None
     cut: bool = False
     frames: int | None = None
 

@@ -69,6 +69,7 @@ def inspect(path: Path, name: str, *, stream: int = 0, stop: Event | None = None
         lossless=str(chosen.get("codec_name", "")).startswith(_LOSSLESS),
         video=any(_kind(other) == "video" and not _is_cover(other) for other in answer.streams),
         cover=any(_is_cover(other) for other in answer.streams),
+        cover_stream=next((int(other["index"]) for other in answer.streams if _is_cover(other)), None),
         tags=_tags(answer.format, chosen),
         cut=header is not None and header.cut and exact is None,
         frames=_gapless(answer.format, chosen),
