@@ -65,9 +65,7 @@ def draw_other(dice: np.random.Generator, purpose: Purpose) -> Instrument:
     return draw_instrument(dice, purpose, OTHERS)
 
 
-def draw_instrument(
-    dice: np.random.Generator, purpose: Purpose, programs: tuple[int, ...]
-) -> Instrument:
+def draw_instrument(dice: np.random.Generator, purpose: Purpose, programs: tuple[int, ...]) -> Instrument:
     """Draw a pitched instrument among these General MIDI programs."""
     if purpose is Purpose.TRAINING:
         font = str(dice.choice([FLUID, MUSESCORE, OPL, OWN], p=[0.4, 0.25, 0.1, 0.25]))

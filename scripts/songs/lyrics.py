@@ -18,7 +18,10 @@ WORDS: dict[str, str] = {
     "fr": "coeur-1 ciel-1 nuit-1 toujours-2 chanson-2 soleil-2 amour-2 rêver-2 chemin-2 lumière-2 "
     "partir-2 demain-2 jamais-2 danser-2 vie-1 encore-2 bateau-2",
 }
-ONSETS = "b d f g h j k l m n p r s t v w z sh ch br dr fl gr kl pl st tr sl".split() + [""] * 4
+ONSETS = (
+    *("b", "d", "f", "g", "h", "j", "k", "l", "m", "n", "p", "r", "s", "t", "v", "w", "z", "sh", "ch"),
+    *("br", "dr", "fl", "gr", "kl", "pl", "st", "tr", "sl", "", "", "", ""),
+)
 VOWELS = ("a", "e", "i", "o", "u", "a", "o", "ay", "ee", "oo")
 CODAS = ("", "", "", "n", "m", "l", "r", "s", "t", "k")
 CALLS = ("la", "na", "oh", "ah", "ooh", "hey", "yeah", "doo", "da", "mmm", "wow", "ay")

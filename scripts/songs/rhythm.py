@@ -116,9 +116,7 @@ def drum(dice: np.random.Generator, part: str, step: int) -> int:
     return known[0] if dice.random() < 0.85 else int(dice.choice(known))
 
 
-def hits(
-    dice: np.random.Generator, pattern: Pattern, groove: Groove, *, fill: bool, crash: bool
-) -> list[Hit]:
+def hits(dice: np.random.Generator, pattern: Pattern, groove: Groove, *, fill: bool, crash: bool) -> list[Hit]:
     """Play one bar of a pattern; a fill takes its last beat, a crash its first step."""
     last = 4 * groove.beats - (4 if fill else 0)
     played: list[Hit] = []
@@ -131,7 +129,7 @@ def hits(
     if crash and dice.random() < 0.6:
         played.append(Hit(0.0, int(dice.choice(CRASHES)), int(dice.integers(80, 115))))
     if fill:
-        drums = np.sort(dice.choice(TOMS + (38,), size=4))[::-1]
+        drums = np.sort(dice.choice((*TOMS, 38), size=4))[::-1]
         played += [
             Hit(groove.time(dice, last + step), int(drum_), int(dice.integers(80, 120)))
             for step, drum_ in enumerate(drums)

@@ -4,6 +4,7 @@ Everything here takes and returns (2, frames) or (frames,) arrays of float64 at 
 """
 
 from dataclasses import dataclass
+from typing import Literal
 
 import numpy as np
 from numpy.typing import NDArray
@@ -23,7 +24,7 @@ def peaking(sound: Sound, hertz: float, gain_db: float, width: float = 0.9) -> S
     return np.asarray(signal.lfilter(above, below, sound, axis=-1))
 
 
-def passing(sound: Sound, kind: str, hertz: float, order: int = 2) -> Sound:
+def passing(sound: Sound, kind: Literal["highpass", "lowpass"], hertz: float, order: int = 2) -> Sound:
     """Keep what lies above (`highpass`) or below (`lowpass`) a frequency (Butterworth)."""
     sections = signal.butter(order, hertz, kind, fs=RATE, output="sos")
     return np.asarray(signal.sosfilt(sections, sound, axis=-1))

@@ -73,9 +73,7 @@ def compose(dice: np.random.Generator, seconds: float, centre: int, *, sung: boo
     )
 
 
-def draw_form(
-    dice: np.random.Generator, seconds: float, bar: float, others: int, *, sung: bool
-) -> tuple[Bar, ...]:
+def draw_form(dice: np.random.Generator, seconds: float, bar: float, others: int, *, sung: bool) -> tuple[Bar, ...]:
     """Draw who plays in which bar: sections of two to four bars, each with its own set of parts."""
     count = max(int(seconds / bar), 1)
     chords = harmony.draw_chords(dice, count)
@@ -106,14 +104,12 @@ def drum_part(dice: np.random.Generator, bars: tuple[Bar, ...], groove: rhythm.G
             continue
         varied = rhythm.vary(dice, pattern) if dice.random() < 0.3 else pattern
         fill = dice.random() < (0.5 if index % 4 == 3 else 0.04)
-        for hit in rhythm.hits(dice, varied, groove, fill=fill, crash=index % 8 == 0):
-            notes.append(Note(bar.start + hit.at, 0.2, hit.drum, hit.velocity))
+        hits = rhythm.hits(dice, varied, groove, fill=fill, crash=index % 8 == 0)
+        notes += [Note(bar.start + hit.at, 0.2, hit.drum, hit.velocity) for hit in hits]
     return tuple(notes)
 
 
-def bass_part(
-    dice: np.random.Generator, bars: tuple[Bar, ...], groove: rhythm.Groove, key: Key
-) -> tuple[Note, ...]:
+def bass_part(dice: np.random.Generator, bars: tuple[Bar, ...], groove: rhythm.Groove, key: Key) -> tuple[Note, ...]:
     """Write the bass: roots, fifths, octaves and passing notes on one rhythm for the song."""
     steps = rhythm.draw_steps(dice, dense=dice.random() < 0.5)
     movement = dice.choice([0.05, 0.3, 0.7])

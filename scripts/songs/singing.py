@@ -14,6 +14,9 @@ from songs.room import RATE, Sound
 from songs.score import Note, Score
 from songs.voice import BINS, FRAME, Spoken, Voice, speak
 
+HARMONIES = ((2,), (-3,), (2, 4), (-7,), (7,), (-3, 2))
+"""Scale steps from the melody, of which one is sung."""
+
 
 class Line(NamedTuple):
     """A phrase and its words, one note a syllable."""
@@ -35,9 +38,7 @@ class Layer:
 
 def draw_lines(dice: np.random.Generator, voice: Voice, score: Score) -> tuple[Line, ...]:
     """Draw the words of every phrase."""
-    return tuple(
-        Line(notes, lyrics.draw_words(dice, voice.language, len(notes))) for notes in score.phrases
-    )
+    return tuple(Line(notes, lyrics.draw_words(dice, voice.language, len(notes))) for notes in score.phrases)
 
 
 def draw_layers(dice: np.random.Generator) -> tuple[Layer, ...]:
@@ -46,19 +47,15 @@ def draw_layers(dice: np.random.Generator) -> tuple[Layer, ...]:
     if dice.random() < 0.3:
         cents, late = dice.uniform(5, 16), dice.uniform(0.008, 0.03)
         spread, under = dice.uniform(0.3, 1), dice.uniform(-12, -3)
-        layers += [
-            Layer(0, side * cents, late * (1.5 + side / 2), side * spread, under) for side in (-1, 1)
-        ]
+        layers += [Layer(0, side * cents, late * (1.5 + side / 2), side * spread, under) for side in (-1, 1)]
     if dice.random() < 0.3:
-        for steps in dice.choice([[2], [-3], [2, 4], [-7], [7], [-3, 2]][dice.integers(6)], 1):
-            place, under = dice.uniform(-0.8, 0.8), dice.uniform(-10, -4)
-            layers.append(Layer(int(steps), 4.0, 0.012, float(place), float(under)))
+        steps = int(dice.choice(HARMONIES[dice.integers(len(HARMONIES))]))
+        place, under = dice.uniform(-0.8, 0.8), dice.uniform(-10, -4)
+        layers.append(Layer(steps, 4.0, 0.012, float(place), float(under)))
     return tuple(layers)
 
 
-def sing(
-    dice: np.random.Generator, voice: Voice, score: Score, lines: tuple[Line, ...], frames: int
-) -> Sound:
+def sing(dice: np.random.Generator, voice: Voice, score: Score, lines: tuple[Line, ...], frames: int) -> Sound:
     """Sing a score's lines in all drawn layers, (2, frames)."""
     words = written(voice, lines, frames)
     total = np.zeros((2, frames))

@@ -179,6 +179,7 @@ def write(seed: int, seconds: float, folder: Path) -> None:
     """Render the song of a seed into a folder: mixture.wav, a file for each stem, song.json.
 
     The folder appears complete or not at all; one that exists is kept as it is.
+    A seed gives the same samples every time; the files' bytes differ in libsndfile's PEAK chunk, which holds the time.
     """
     if folder.exists():
         return

@@ -171,4 +171,4 @@ def speaking_pitch(voice: Voice) -> int:
     pitch = speak(voice, "la la la").pitch
     voiced = pitch[pitch > 0]
     hertz = float(np.median(voiced)) if len(voiced) else 150.0
-    return round(69 + 12 * np.log2(hertz * voice.formant**1.5 / 440))
+    return round(float(69 + 12 * np.log2(hertz * voice.formant**1.5 / 440)))

@@ -80,7 +80,8 @@ def tilted(sound: Tensor, decibels: float, centre: float) -> Tensor:
     hertz = torch.arange(spectrum.shape[-1]) * (RATE / sound.shape[-1])
     pivot = 200 * 25**centre
     gain = 10 ** (decibels / 20 * torch.tanh(torch.log2((hertz + 20) / pivot) / 2))
-    return torch.fft.irfft(spectrum * gain, n=sound.shape[-1])
+    changed: Tensor = torch.fft.irfft(spectrum * gain, n=sound.shape[-1])
+    return changed
 
 
 def batch(dice: np.random.Generator, songs: list[Path], size: int, frames: int, changes: Changes) -> Tensor:

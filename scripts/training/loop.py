@@ -5,7 +5,6 @@ threads would wait for its slowest member at every operation.
 """
 
 import math
-import os
 import tempfile
 import time
 from collections.abc import Callable
@@ -15,8 +14,8 @@ from typing import Any
 
 import numpy as np
 import torch
-import torch.multiprocessing
 from torch import Tensor, distributed, nn
+from torch.multiprocessing.spawn import spawn
 
 from training import crops
 from training.crops import Changes
@@ -84,7 +83,7 @@ def train(course: Course, say: Callable[[str], None]) -> Progress:
         work(0, course, None, say)
     else:
         with tempfile.TemporaryDirectory(prefix="training-") as folder:
-            torch.multiprocessing.spawn(work, (course, f"{folder}/meet", say), nprocs=course.workers)
+            spawn(work, (course, f"{folder}/meet", say), nprocs=course.workers)
     return Progress(**load(course.checkpoint)["progress"])
 
 
@@ -154,9 +153,7 @@ def share(network: nn.Module, loss: float, minutes: float) -> tuple[float, float
     return float(flat[-2]), float(flat[-1])
 
 
-def save(
-    course: Course, network: nn.Module, optimiser: torch.optim.Adam, average: Average, progress: Progress
-) -> None:
+def save(course: Course, network: nn.Module, optimiser: torch.optim.Adam, average: Average, progress: Progress) -> None:
     """Write the checkpoint beside the old one, then put it in its place."""
     content = {
         "shape": asdict(course.shape),
@@ -167,7 +164,7 @@ def save(
     }
     partial = course.checkpoint.with_suffix(".partial")
     torch.save(content, partial)
-    os.replace(partial, course.checkpoint)
+    partial.replace(course.checkpoint)
 
 
 def load(checkpoint: Path) -> dict[str, Any]:

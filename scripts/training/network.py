@@ -52,7 +52,8 @@ class Shape:
 
     def build(self) -> HTDemucs:
         """Return a network with fresh weights."""
-        return HTDemucs(**self.settings())
+        network: HTDemucs = HTDemucs(**self.settings())
+        return network
 
 
 class Average:

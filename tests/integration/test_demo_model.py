@@ -40,7 +40,9 @@ def one_thread() -> Iterator[None]:
 @pytest.fixture(scope="module")
 def separated() -> tuple[Sound, dict[str, Sound]]:
     """The song and its four stems as Demucs separates them, (2, frames)."""
-    mixture, stems = Separator(model=demo.MODEL, repo=demo.FOLDER, shifts=0, device="cpu").separate_audio_file(demo.SONG)
+    mixture, stems = Separator(model=demo.MODEL, repo=demo.FOLDER, shifts=0, device="cpu").separate_audio_file(
+        demo.SONG
+    )
     return mixture.numpy(), {name: stem.numpy() for name, stem in stems.items()}
 
 
@@ -57,7 +59,9 @@ def sdr(reference: Sound, estimate: Sound) -> float:
 
 def level(sound: Sound, reference: Sound) -> float:
     """Return a sound's RMS relative to another's in dB."""
-    return float(10 * np.log10(np.square(sound, dtype=np.float64).mean() / np.square(reference, dtype=np.float64).mean()))
+    return float(
+        10 * np.log10(np.square(sound, dtype=np.float64).mean() / np.square(reference, dtype=np.float64).mean())
+    )
 
 
 def check(mixture: Sound, vocals: Sound) -> None:

@@ -17,7 +17,7 @@ from demucs.repo import LocalRepo
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[2] / "scripts"))
 
-from training import crops, figures, loop, network  # noqa: E402 - scripts/ is no installed package
+from training import crops, figures, loop, network
 
 TINY = network.Shape(channels=4, depth=3, bottom=16, layers=1, heads=2, nfft=1024, seconds=1)
 

@@ -8,13 +8,13 @@ import pytest
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[2] / "scripts"))
 
-from songs import harmony, lyrics, rhythm, score  # noqa: E402 - scripts/ is no installed package
-from songs.harmony import Chord, Key  # noqa: E402
-from songs.seeds import RANGES, Purpose, dice, purpose  # noqa: E402
+from songs import harmony, lyrics, rhythm, score
+from songs.harmony import Chord, Key
+from songs.seeds import RANGES, Purpose, dice, purpose
 
 
 @pytest.mark.parametrize(
-    ("seed", "kind"),
+    "seed,kind",
     [
         (0, Purpose.TRAINING),
         (9_999, Purpose.TRAINING),
@@ -46,7 +46,7 @@ def test_dice_are_the_same_on_every_machine_and_in_every_version() -> None:
 
 
 @pytest.mark.parametrize(
-    ("key", "degree", "octave", "pitch"),
+    "key,degree,octave,pitch",
     [
         (Key(0, "major"), 0, 4, 60),
         (Key(0, "major"), 7, 4, 72),
