@@ -1,71 +1,125 @@
-"""Bleed of the vocal into another stem: statistics of the part that is coherent with the vocal, block by block.
+"""Bleed of the vocal into another stem: a robust local fit, block by block.
 
-A block is half a second by a twelfth of the spectrum on a log scale. Within it only those STFT bins count where the
-vocal is above its own median: there a leak is loudest against what else the stem holds. Over these bins
-    S_vv = mean |V|^2, S_aa = mean |A|^2, S_va = mean A conj(V);
-the least-squares projection of A on V is g = S_va / S_vv, its power |S_va|^2 / S_vv, and the magnitude-squared
-coherence is |S_va|^2 / (S_vv S_aa), from 0 to 1 (Bendat and Piersol, Random Data, chapter 6).
+A block is half a second by a twelfth of the spectrum on a log scale. Of its STFT bins only those with the most vocal
+count (SHARE of them): there a leak is loudest against whatever else the stem holds. Over these bins g, the complex gain
+from vocal V to stem A, minimises
+    sum |V| |A/V - g|^(1/2),
+not the squares: music is sparse in time and frequency, so that among the bins where the vocal is loud there always are
+some where the band is not, and there A = g V shows undisturbed. A least-squares projection (magnitude-squared
+coherence, Bendat and Piersol, Random Data, chapter 6) lets the loud bins of the band decide instead; on songs with
+filtered, gated and reverse leakage it tells nothing under -20 dB. The minimum is found by iteratively reweighted least
+squares (Daubechies, DeVore, Fornasier and Gunturk, Comm. Pure Appl. Math. 63, 2010), from the projection on.
+The fit's gain, 1 - sum |V| |A/V - g|^(1/2) / sum |V| |A/V|^(1/2), from 0 to 1, says how much of the stem it explains:
+the evidence that there is a leak at all.
+
+Limits: a vocal's delay against its leak beyond about 50 ms, or its reverberation alone, fit no single g.
 """
 
 from __future__ import annotations
 
-from typing import Final, TYPE_CHECKING
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Final, TypeAlias
 
 import numpy as np
+from numpy.typing import NDArray
 
-from stemd.quality.spectra import Spectrum, size
+from stemd.quality.spectra import size
 
 if TYPE_CHECKING:
-    from numpy.typing import NDArray
     from collections.abc import Sequence
+
+    from stemd.quality.spectra import Spectrum
 
 BANDS: Final = 12
 LOW_HZ: Final = 80.0
 HIGH_HZ: Final = 16_000.0
+SHARE: Final = 0.2
+ROUNDS: Final = 6
+SOFT: Final = 1e-5
+"""Square of the gain, about -50 dB, under which the fit no longer asks how near a bin is."""
+
+Table: TypeAlias = NDArray[np.float32]
+"""(windows, bands) float32."""
+
+
+@dataclass(frozen=True, slots=True)
+class Fits:
+    """What was found in each block, (windows, bands).
+
+    voice: power of the vocal, sum over the block's bins. gain: |g|, linear. evidence: the fit's gain, 0 to 1.
+    """
+
+    voice: Table
+    gain: Table
+    evidence: Table
 
 
 class BleedMeter:
-    """Collects the block statistics of a vocal against other stems; two rows of BANDS figures a second are kept."""
+    """Fits a vocal to other stems; keeps three rows of BANDS figures a window and stem."""
 
     def __init__(self, rate: int, others: int) -> None:
         self._edges = _edges(rate)
-        self._vv: list[NDArray[np.float32]] = []
-        self._aa: list[list[NDArray[np.float32]]] = [[] for _ in range(others)]
-        self._va: list[list[NDArray[np.complex64]]] = [[] for _ in range(others)]
-        self.degrees = [1.0] * (len(self._edges) - 1)
+        self._voice: list[Table] = []
+        self._gain: list[list[Table]] = [[] for _ in range(others)]
+        self._evidence: list[list[Table]] = [[] for _ in range(others)]
 
     def feed(self, vocal: Spectrum, others: Sequence[Spectrum]) -> None:
         """Take a batch of windows of the vocal's spectrum and of each other stem's."""
-        power = vocal.real**2 + vocal.imag**2
-        cross = [other * vocal.conj() for other in others]
-        theirs = [other.real**2 + other.imag**2 for other in others]
-        vv = np.zeros((len(vocal), len(self._edges) - 1), dtype=np.float32)
-        aa = [np.zeros_like(vv) for _ in others]
-        va = [np.zeros(vv.shape, dtype=np.complex64) for _ in others]
+        shape = (len(vocal), len(self._edges) - 1)
+        voice = np.zeros(shape, dtype=np.float32)
+        found = [(np.zeros(shape, dtype=np.float32), np.zeros(shape, dtype=np.float32)) for _ in others]
         for band, (low, high) in enumerate(zip(self._edges[:-1], self._edges[1:], strict=True)):
-            part = power[..., low:high].reshape(len(vocal), -1)
-            mask = part > np.median(part, axis=1, keepdims=True)
-            count = np.maximum(1, mask.sum(axis=1))
-            vv[:, band] = (part * mask).sum(axis=1) / count
-            for place in range(len(others)):
-                aa[place][:, band] = (theirs[place][..., low:high].reshape(part.shape) * mask).sum(axis=1) / count
-                va[place][:, band] = (cross[place][..., low:high].reshape(part.shape) * mask).sum(axis=1) / count
-            self.degrees[band] = part.shape[1] / 2
-        self._vv.append(vv)
-        for place in range(len(others)):
-            self._aa[place].append(aa[place])
-            self._va[place].append(va[place])
+            part = vocal[..., low:high].reshape(len(vocal), -1)
+            power = part.real**2 + part.imag**2
+            voice[:, band] = power.sum(axis=1)
+            most = _loudest(power)
+            chosen, strength = np.take_along_axis(part, most, 1), np.take_along_axis(power, most, 1)
+            for (gain, evidence), other in zip(found, others, strict=True):
+                theirs = np.take_along_axis(other[..., low:high].reshape(part.shape), most, 1)
+                gain[:, band], evidence[:, band] = fitted(chosen, strength, theirs)
+        self._voice.append(voice)
+        for place, (gain, evidence) in enumerate(found):
+            self._gain[place].append(gain)
+            self._evidence[place].append(evidence)
 
-    def blocks(self, place: int) -> tuple[NDArray[np.float64], NDArray[np.float64], NDArray[np.complex128]]:
-        """S_vv, S_aa and S_va against the stem at `place`: (windows, bands) each."""
-        if not self._vv:
-            none = np.zeros((0, len(self._edges) - 1))
-            return none, none, none.astype(np.complex128)
-        return (
-            np.concatenate(self._vv).astype(np.float64),
-            np.concatenate(self._aa[place]).astype(np.float64),
-            np.concatenate(self._va[place]).astype(np.complex128),
+    def fits(self, place: int) -> Fits:
+        """Return what was found against the stem at `place`."""
+        none = [np.zeros((0, len(self._edges) - 1), dtype=np.float32)]
+        return Fits(
+            np.concatenate(self._voice or none),
+            np.concatenate(self._gain[place] or none),
+            np.concatenate(self._evidence[place] or none),
         )
+
+
+def fitted(vocal: NDArray[np.complex64], power: Table, other: NDArray[np.complex64]) -> tuple[Table, Table]:
+    """Fit each row of `other` by its row of `vocal`, (blocks, bins); power: |vocal|^2. Returns |g| and the evidence."""
+    strength = power + np.float32(1e-18)
+    ratio = other * vocal.conj() / strength
+    start = np.sqrt(strength)
+    gain = (strength * ratio).sum(axis=1) / strength.sum(axis=1)
+    for _ in range(ROUNDS):
+        rest = _squared(ratio - gain[:, None]) + np.float32(SOFT)
+        root = np.sqrt(rest)
+        weight = start / (root * np.sqrt(root))
+        gain = (weight * ratio).sum(axis=1) / weight.sum(axis=1)
+    after = (start * _fourth_root(_squared(ratio - gain[:, None]))).sum(axis=1)
+    before = (start * _fourth_root(_squared(ratio))).sum(axis=1)
+    return np.abs(gain), np.clip(1.0 - after / before, 0.0, 1.0)
+
+
+def _fourth_root(squared: NDArray[np.float32]) -> NDArray[np.float32]:
+    return np.asarray(np.sqrt(np.sqrt(squared + np.float32(SOFT))))
+
+
+def _squared(value: NDArray[np.complex64]) -> NDArray[np.float32]:
+    return np.asarray(value.real**2 + value.imag**2)
+
+
+def _loudest(power: Table) -> NDArray[np.intp]:
+    """Places of the SHARE loudest bins of each row."""
+    count = min(power.shape[1], max(8, int(power.shape[1] * SHARE)))
+    return np.argpartition(power, power.shape[1] - count, axis=1)[:, -count:]
 
 
 def _edges(rate: int) -> list[int]:

@@ -10,7 +10,7 @@ import sys
 import threading
 import time
 import traceback
-from typing import IO, Any, Final, TYPE_CHECKING
+from typing import IO, TYPE_CHECKING, Any, Final
 
 from stemd.errors import StemdError
 from stemd.quality.report import Request, Thresholds

@@ -1,8 +1,8 @@
-"""From block statistics to the bleed figure: level, score, curve. Pure."""
+"""From block fits to the bleed figures: level, score, curve, reverse leak. Pure."""
 
 from __future__ import annotations
 
-from typing import Final, TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
 import numpy as np
 
@@ -11,63 +11,83 @@ from stemd.quality import decibel
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
+    from stemd.quality.bleed import Fits
+
 NOTHING: Final = -100.0
 """dB; the score where there is no vocal, or nothing of it."""
+LEAKS: Final = 0.5
+"""Gain (-6 dB) from which on a fit says that the vocal stem holds the band there, not the band's stem the vocal."""
+EVIDENT: Final = (0.05, 0.10)
+"""Evidence from where on a block's leak counts, and from where on it counts in full."""
+DOUBT: Final = (0.018, -30.0, 45.0)
+"""Song-wide evidence at the border of chance, the level that a song with so little may have at most (dB), and by how
+many dB a tenfold evidence raises it. See scripts/bench-quality."""
+SILENT_DB: Final = -70.0
+FEWEST: Final = 8
+"""Windows; fewer correlate by accident."""
 
 
-def coherent_power(
-    vv: NDArray[np.float64], aa: NDArray[np.float64], va: NDArray[np.complex128], degrees: NDArray[np.float64]
-) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
-    """Power of the part of A coherent with V, and the coherence, per block; both corrected for chance.
-
-    Unrelated signals have an expected coherence of 1 / N over N independent bins (Carter, Coherence and time delay
-    estimation, 1987); frames overlap by three quarters, so that about a third of the bins are independent.
-    """
-    coherence = np.abs(va) ** 2 / np.maximum(vv * aa, 1e-30)
-    chance = np.minimum(0.9, 3.0 / degrees)
-    fair = np.clip((coherence - chance) / (1.0 - chance), 0.0, 1.0)
-    return fair * aa, fair
+def power(fits: Fits) -> NDArray[np.float64]:
+    """Leaked power of each block in the units of `fits.voice`, (windows, bands)."""
+    counts = np.clip((fits.evidence - EVIDENT[0]) / (EVIDENT[1] - EVIDENT[0]), 0.0, 1.0) * (fits.gain < LEAKS)
+    return np.asarray(fits.gain.astype(np.float64) ** 2 * fits.voice * counts)
 
 
-def windowed(power: NDArray[np.float64], vv: NDArray[np.float64]) -> NDArray[np.float64]:
+def evidence(fits: Fits) -> float | None:
+    """Song-wide evidence of a leak, 0 to 1: the blocks' mean, weighted by the vocal's amplitude; None without vocal."""
+    weight = np.sqrt(fits.voice.astype(np.float64))
+    total = float(weight.sum())
+    return float((weight * fits.evidence * (fits.gain < LEAKS)).sum()) / total if total > 0 else None
+
+
+def level(fits: Fits) -> float | None:
+    """Leaked power over everything relative to the vocal's, dB, at most what the evidence allows; None without vocal."""
+    sure = evidence(fits)
+    if sure is None:
+        return None
+    found = decibel.of_power(float(power(fits).sum()), float(fits.voice.sum(dtype=np.float64)))
+    border, most, slope = DOUBT
+    return min(found, most + slope * float(np.log10(max(sure, 1e-6) / border)))
+
+
+def windowed(fits: Fits) -> NDArray[np.float64]:
     """Leaked power of each window relative to the vocal's mean power over the windows where it sounds, dB.
 
-    power, vv: (windows, bands). FLOOR where the vocal is silent.
+    FLOOR where the vocal is silent, 25 dB under its mean.
     """
-    leak, voice = power.sum(axis=1), vv.sum(axis=1)
-    sounding = voice > 1e-3 * voice.max(initial=0.0)
+    leak, voice = power(fits).sum(axis=1), fits.voice.sum(axis=1, dtype=np.float64)
+    sounding = voice > 10**-2.5 * voice.mean() if len(voice) else np.zeros(0, dtype=bool)
     if not sounding.any():
         return np.full(len(voice), decibel.FLOOR)
     return np.where(sounding, decibel.curve(leak / voice[sounding].mean()), decibel.FLOOR)
 
 
-def overall(power: NDArray[np.float64], vv: NDArray[np.float64]) -> float | None:
-    """Leaked power over everything relative to the vocal's, dB; None where there is no vocal."""
-    voice = float(vv.sum())
-    return decibel.of_power(float(power.sum()), voice) if voice > 0 else None
-
-
 def envelope_correlation(voice: NDArray[np.float64], other: NDArray[np.float64]) -> float | None:
-    """Pearson correlation of two RMS curves in dB, over windows where both sound; None under eight such windows.
+    """Pearson correlation of two RMS curves in dB, over windows where both sound; None under FEWEST such windows.
 
     Near chance for leaks under -20 dB, since singers and bands get loud together: it decides nothing.
     """
-    both = (voice > -70.0) & (other > -70.0)
-    if np.count_nonzero(both) < 8:
+    both = (voice > SILENT_DB) & (other > SILENT_DB)
+    if np.count_nonzero(both) < FEWEST:
         return None
     a, b = voice[both] - voice[both].mean(), other[both] - other[both].mean()
     scale = float(np.sqrt((a * a).sum() * (b * b).sum()))
     return float((a * b).sum() / scale) if scale > 0 else None
 
 
-def reverse(voice: NDArray[np.float64], other: NDArray[np.float64]) -> float | None:
+def reverse(fits: Fits, voice: NDArray[np.float64], other: NDArray[np.float64]) -> float | None:
     """Power of the vocal stem in its pauses relative to the other stem's there, dB; None where there is no pause.
 
-    voice, other: mean power of each window. A pause is a window 25 dB under the vocal's mean while the other sounds.
+    voice, other: mean power of each window. A pause is a window where the other stem sounds and either the vocal stem
+    is 25 dB under its mean, or most of what it holds (by amplitude) is explained as the other stem, turned down.
     """
-    if not len(voice) or voice.max() <= 0:
+    count = min(len(voice), len(other), len(fits.voice))
+    if not count or voice.max() <= 0:
         return None
-    pause = (voice < voice.mean() * 10**-2.5) & (other > other.mean() * 1e-2)
+    voice, other, weight = voice[:count], other[:count], np.sqrt(fits.voice[:count])
+    theirs = (weight * ((fits.gain[:count] > 1.0) & (fits.evidence[:count] > 0.3))).sum(axis=1)
+    quiet = (voice < voice.mean() * 10**-2.5) | (theirs > 0.5 * weight.sum(axis=1))
+    pause = quiet & (other > other.mean() * 1e-2)
     if not pause.any():
         return None
     return decibel.of_power(float(voice[pause].sum()), float(other[pause].sum()))

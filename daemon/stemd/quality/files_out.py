@@ -11,6 +11,7 @@ from stemd.errors import StemdError
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
+
     import numpy as np
     from numpy.typing import NDArray
 

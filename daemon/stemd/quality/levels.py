@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Final, TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
 import numpy as np
 
@@ -14,6 +14,7 @@ from stemd.quality.windows import Windows
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
+
     from stemd.quality.recording import Block
 
 FULL_SCALE: Final = 0.9995
@@ -76,11 +77,16 @@ class LevelMeter:
             clipped=self._flat.samples,
             clipping=self._flat.ranges.seconds(self.rate),
             dc=float(mean[np.argmax(np.abs(mean))]) if self._channels else 0.0,
-            silent=rms < SILENT_DB,
+            silent=self.silent,
             silence=self._silence(),
             not_finite=self._bad,
             not_finite_at=self._bad_ranges.seconds(self.rate),
         )
+
+    @property
+    def silent(self) -> bool:
+        """Whether all of it so far is under SILENT_DB."""
+        return decibel.of_power(self.windows.mean) < SILENT_DB
 
     @property
     def outline(self) -> NDArray[np.float32]:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from contextlib import ExitStack
-from typing import Final, TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
 import numpy as np
 
@@ -158,23 +158,22 @@ class _Pass:
         return [main, *(name for name in self._stems if name not in {voice, main})]
 
     def _bleed_into(self, place: int, name: str) -> Bleed:
-        vv, aa, va = self._bleed.blocks(place)
-        power, fair = estimate.coherent_power(vv, aa, va, np.asarray(self._bleed.degrees))
-        level = estimate.overall(power, vv)
+        fits = self._bleed.fits(place)
         voice = self._meters[str(self._pairing.vocals)].windows.power
         other = (self._meters[name].windows if name in self._meters else self._made).power
         count = min(len(voice), len(other))
-        voice, other = voice[:count], other[:count]
-        weight = float(vv.sum())
+        curves = decibel.curve(voice[:count]), decibel.curve(other[:count])
+        silent = self._meters[str(self._pairing.vocals)].silent
+        level = None if silent else estimate.level(fits)
         return Bleed(
             into=name,
             db=level,
-            score=max(estimate.NOTHING, level) if level is not None else estimate.NOTHING,
-            coherence=float((fair * vv).sum() / weight) if weight > 0 else None,
-            envelope_correlation=estimate.envelope_correlation(decibel.curve(voice), decibel.curve(other)),
-            reverse_db=estimate.reverse(voice, other),
+            score=estimate.NOTHING if level is None else max(estimate.NOTHING, level),
+            evidence=estimate.evidence(fits),
+            envelope_correlation=estimate.envelope_correlation(*curves),
+            reverse_db=estimate.reverse(fits, voice, other),
             step=length(self._rate) / self._rate,
-            windows=tuple(estimate.windowed(power, vv).tolist()),
+            windows=tuple(estimate.windowed(fits).tolist()),
         )
 
     def _source_frames(self, name: str) -> int | None:

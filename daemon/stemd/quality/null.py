@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
 import numpy as np
 
 from stemd.quality import decibel
 from stemd.quality.windows import Windows
-from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from stemd.quality.recording import Block
     from numpy.typing import NDArray
+
+    from stemd.quality.recording import Block
 
 
 class NullTest:

@@ -116,15 +116,15 @@ class Levels:
 class Bleed:
     """Vocal in one other stem, dB relative to the vocal; None where there is no vocal or nothing to hold it against.
 
-    db: level of the leaked vocal over the whole file. score: what decides, dB of the same scale. coherence,
-    envelope_correlation: 0 to 1 and -1 to 1, beside it. reverse_db: the stem in the vocal's pauses, relative to the stem.
+    db: level of the leaked vocal over the whole file. score: what decides, dB of the same scale. evidence: 0 to 1, how
+    much of the stem a leak explains. envelope_correlation: -1 to 1, decides nothing. reverse_db: the stem in the vocal's pauses, relative to the stem.
     windows: level in each window of `step` seconds, FLOOR where no vocal sounds.
     """
 
     into: str
     db: float | None
     score: float
-    coherence: float | None
+    evidence: float | None
     envelope_correlation: float | None
     reverse_db: float | None
     step: float
@@ -136,7 +136,7 @@ class Bleed:
         return {
             "bleed_db": decibel.or_none(self.db),
             "score": decibel.or_none(self.score),
-            "coherence": None if self.coherence is None else round(self.coherence, 4),
+            "evidence": None if self.evidence is None else round(self.evidence, 4),
             "envelope_correlation": None if self.envelope_correlation is None else round(self.envelope_correlation, 4),
             "reverse_db": decibel.or_none(self.reverse_db),
         }

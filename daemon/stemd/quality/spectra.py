@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Final, TypeAlias, TYPE_CHECKING
+from typing import TYPE_CHECKING, Final, TypeAlias
 
 import numpy as np
 from numpy.typing import NDArray
@@ -10,8 +10,9 @@ from numpy.typing import NDArray
 from stemd.quality.windows import FRAMES, hop, length
 
 if TYPE_CHECKING:
-    from stemd.quality.recording import Block
     from collections.abc import Iterator, Sequence
+
+    from stemd.quality.recording import Block
 
 Spectrum: TypeAlias = NDArray[np.complex64]
 """(windows, FRAMES, channels, bins) complex64."""

@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-from typing import Final, TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
 import numpy as np
-
 
 if TYPE_CHECKING:
     from stemd.quality.recording import Block

@@ -9,7 +9,7 @@ and faults that the mix already has; both stand in the report.
 from __future__ import annotations
 
 from dataclasses import replace
-from typing import Final, TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
 import numpy as np
 
@@ -18,8 +18,9 @@ from stemd.quality.ranges import joined, runs
 from stemd.quality.report import Bleed, Flag, Levels, Report
 
 if TYPE_CHECKING:
-    from numpy.typing import NDArray
     from collections.abc import Iterator, Mapping
+
+    from numpy.typing import NDArray
 
 LOSSY_SECONDS: Final = 0.1
 """Encoder delay and padding of a lossy file that is no fault."""
