@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Annotated, Final
 import typer
 
 from stemd import __version__
-from stemd.commands import ask, measure, review, run, show, submit
+from stemd.commands import ask, config, demo, measure, review, run, show, submit
 from stemd.errors import StemdError, Stopping
 
 if TYPE_CHECKING:
@@ -36,7 +36,9 @@ app.command()(ask.cancel)
 app.command()(ask.pause)
 app.command()(ask.resume)
 app.add_typer(review.app, name="review")
+app.add_typer(config.app, name="config")
 app.command()(measure.measure)
+app.command()(demo.demo)
 
 
 def _show_version(wanted: bool) -> None:
@@ -47,14 +49,14 @@ def _show_version(wanted: bool) -> None:
 
 @app.callback()
 def _everywhere(
-    config: Annotated[Path | None, typer.Option("--config", "-c", help="The configuration file.")] = None,
+    path: Annotated[Path | None, typer.Option("--config", "-c", help="The configuration file.")] = None,
     _version: Annotated[
         bool, typer.Option("--version", callback=_show_version, is_eager=True, help="Show the version.")
     ] = False,
 ) -> None:
     """Options before the command."""
-    if config is not None:
-        os.environ["STEMD_CONFIG"] = str(config)
+    if path is not None:
+        os.environ["STEMD_CONFIG"] = str(path)
 
 
 def main() -> None:

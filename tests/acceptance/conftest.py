@@ -1,0 +1,102 @@
+"""The installed program on folders of its own, started and stopped as a user would."""
+
+import json
+import os
+import signal
+import struct
+import subprocess
+import sys
+import time
+import wave
+from dataclasses import dataclass, field
+from math import pi, sin
+from pathlib import Path
+
+import pytest
+
+STEMD = Path(sys.executable).with_name("stemd")
+
+
+def make_tone(path: Path, seconds: float = 2.0, hertz: float = 220.0, rate: int = 44100) -> Path:
+    """A stereo tone with a slow tremolo."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    samples = (0.4 * sin(2 * pi * hertz * n / rate) * (1 + sin(12 * n / rate)) / 2 for n in range(int(seconds * rate)))
+    with wave.open(str(path), "wb") as file:
+        file.setnchannels(2)
+        file.setsampwidth(2)
+        file.setframerate(rate)
+        file.writeframes(b"".join(struct.pack("<hh", round(s * 32767), round(s * 30000)) for s in samples))
+    return path
+
+
+@dataclass
+class Stemd:
+    """One configuration, and the daemon that may run on it."""
+
+    home: Path
+    daemon: subprocess.Popen | None = None
+    env: dict[str, str] = field(default_factory=lambda: dict(os.environ))
+
+    def configure(self, rule: str = "", top: str = "") -> None:
+        (self.home / "config.toml").write_text(
+            f'[daemon]\nstate_dir = "state"\nrescan = 1\n[resources]\ndevice = "cpu"\nram_reserve_gb = 0\n{top}\n'
+            '[[rule]]\nname = "r"\ninbox = "in"\noutbox = "out"\nmodel = "demo"\nstems = ["vocals", "no_vocals"]\n'
+            f'shifts = 0\nformat = "wav"\nsettle = 0.3\n{rule}\n'
+        )
+        for folder in ("in", "out"):
+            (self.home / folder).mkdir(exist_ok=True)
+
+    def __call__(self, *words: str, check: int | None = 0) -> subprocess.CompletedProcess[str]:
+        done = subprocess.run(
+            [STEMD, *words], cwd=self.home, env=self.env, capture_output=True, text=True, timeout=300, check=False
+        )
+        assert check is None or done.returncode == check, done.stderr + done.stdout
+        return done
+
+    def json(self, *words: str):
+        return json.loads(self(*words, "--json").stdout)
+
+    def start(self, *more: str) -> None:
+        self.daemon = subprocess.Popen(
+            [STEMD, "run", *more], cwd=self.home, env=self.env,
+            stdout=subprocess.DEVNULL, stderr=(self.home / "log").open("ab"),
+        )  # fmt: skip
+
+    def stop(self, number: int = signal.SIGTERM, within: float = 10.0) -> int:
+        assert self.daemon is not None
+        self.daemon.send_signal(number)
+        status = self.daemon.wait(within)
+        self.daemon = None
+        return status
+
+    def wait_until(self, what, seconds: float = 120.0):
+        """Wait for something to be true; with the log if it never is."""
+        deadline = time.monotonic() + seconds
+        while time.monotonic() < deadline:
+            if result := what():
+                return result
+            time.sleep(0.1)
+        raise AssertionError(f"not within {seconds} s:\n{self.log}")
+
+    @property
+    def log(self) -> str:
+        return (self.home / "log").read_text(errors="replace")
+
+    def tree(self, folder: str) -> list[str]:
+        root = self.home / folder
+        return sorted(str(path.relative_to(root)) for path in root.rglob("*") if path.is_file())
+
+
+@pytest.fixture
+def tone():
+    return make_tone
+
+
+@pytest.fixture
+def stemd(tmp_path):
+    made = Stemd(tmp_path)
+    made.configure()
+    yield made
+    if made.daemon is not None:
+        made.daemon.kill()
+        made.daemon.wait()
