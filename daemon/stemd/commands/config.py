@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 import typer
 
 from stemd.commands.common import ConfigPath, settings_of
-from stemd.config import find, read
+from stemd.config import find, made_by_daemon, read
 from stemd.config.written import as_toml, literal
 from stemd.model.presets import PRESETS, PURPOSES
 from stemd.mounts import filesystem
@@ -63,8 +63,7 @@ def warnings(settings: Settings) -> Iterator[str]:
 
 
 def _inbox(inbox: Path, home: Path) -> Iterator[str]:
-    """Missing is a share that is not mounted, unless only the last folder is missing, or all lies beside the file."""
-    if not inbox.exists() and (inbox.parent.is_dir() or inbox.is_relative_to(home)):
+    if not inbox.exists() and made_by_daemon(inbox, home):
         yield f"inbox {inbox} is not there yet; the daemon makes it when it starts"
     elif not inbox.exists():
         yield f"inbox {inbox} is not there: the rule waits for it; mount it, or make it: mkdir -p {inbox}"

@@ -1,5 +1,6 @@
 """config.toml -> frozen settings. Reads one file, looks at no folder's content, and tells every mistake at once."""
 
+from stemd.config.folders import made_by_daemon
 from stemd.config.load import Reading, find, load, read
 from stemd.config.not_yet import NOT_YET
 from stemd.config.problems import ConfigError, Problem
@@ -16,5 +17,6 @@ __all__ = [
     "Settings",
     "find",
     "load",
+    "made_by_daemon",
     "read",
 ]

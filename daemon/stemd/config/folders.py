@@ -80,6 +80,14 @@ def _daemon_folder(
                 )
 
 
+def made_by_daemon(folder: Path, home: Path) -> bool:
+    """Whether the daemon makes a folder that is missing: beside the configuration's file, or in a folder that exists.
+
+    Where more than the last folder is missing, a share is not mounted. home: the folder of the configuration's file.
+    """
+    return folder.parent.is_dir() or folder.is_relative_to(home)
+
+
 def _real(folder: Path) -> str:
     """Follow links; empty for a folder that the file does not name."""
     return os.path.realpath(folder) if folder.is_absolute() else ""
