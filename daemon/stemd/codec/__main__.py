@@ -9,9 +9,9 @@ import json
 import sys
 from typing import TYPE_CHECKING, Any, Final
 
+from stemd.codec.ask import FAULTS
 from stemd.codec.decode import decode
 from stemd.codec.encode import encode
-from stemd.codec.words import FAULTS
 from stemd.errors import StemdError
 
 if TYPE_CHECKING:

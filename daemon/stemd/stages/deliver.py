@@ -6,22 +6,22 @@ import contextlib
 import dataclasses
 import hashlib
 import json
-import math
 import os
 import time
 from pathlib import Path, PurePosixPath
 from typing import TYPE_CHECKING, Any, Final
 
 from stemd import __version__
-from stemd.codec_child import ask
+from stemd.codec.ask import ask
 from stemd.errors import EnvironmentFault, StemdError, WorkerFault
 from stemd.files import digest, drop_tree, faults_in, free_bytes, read_fact, read_json, sync_folder, write_json
 from stemd.files.names import Place, places, split
 from stemd.files.plan import longest_name
 from stemd.files.publish import Item, Shelf, publish, published, withdraw
+from stemd.formats import GUARDS, SANDBOX
+from stemd.formats.manifest import manifest, readable
+from stemd.formats.outgoing import Shape, encode_command, expected_bytes, metadata, resample_command, shape
 from stemd.model import Artifact, Finished, Mix
-from stemd.probe import GUARDS, SANDBOX
-from stemd.probe.formats import Shape, encode_command, expected_bytes, metadata, resample_command, shape
 from stemd.tools import run as run_tool
 
 if TYPE_CHECKING:
@@ -121,7 +121,7 @@ def _made(work: Work) -> _Made:
     with faults_in("state", work.folder):
         drop_tree(folder)
         folder.mkdir()
-        _check_room(work.folder, _needed(work, mix, made, len(separation["files"])), "state")
+        _check_room(work.folder, _needed(mix, made, len(separation["files"])), "state")
     files = _encoded(work, mix, made, separation["files"], folder)
     with faults_in("state", work.folder):
         sync_folder(folder)
@@ -140,7 +140,7 @@ def _wishes(work: Work, made: Shape) -> str:
     return hashlib.sha256(json.dumps(parts).encode()).hexdigest()
 
 
-def _needed(work: Work, mix: Mix, made: Shape, stems: int) -> int:
+def _needed(mix: Mix, made: Shape, stems: int) -> int:
     resampled = (made.rate, made.channels, made.frames) != (mix.sample_rate, mix.channels, mix.frames)
     samples = made.frames * made.channels * 4 if resampled else 0
     return stems * (expected_bytes(made) + samples)
@@ -152,7 +152,7 @@ def _encoded(work: Work, mix: Mix, made: Shape, stems: Mapping[str, str], folder
     for stem, name in stems.items():
         source, target = work.results / work.job.key / name, folder / f"{stem}.{work.rule.format}"
         tags = folder / f"{stem}.tags"
-        title = f"{mix.source.tags.get('title') or _text(_track(work.job.name))} ({stem})"
+        title = f"{mix.source.tags.get('title') or readable(_track(work.job.name))} ({stem})"
         text = metadata(work.rule, mix.source.tags, title, cover.read_bytes() if cover else None)
         with faults_in("state", folder):
             tags.write_text(text, encoding="utf-8", errors="replace")
@@ -214,12 +214,16 @@ def _items(work: Work, shelf: Shelf, made: _Made) -> list[Item]:
     for stem in stems:
         told = made.files[stem]
         items.append(Item(made.folder / told["file"], where[stem], told["sha256"], told["size"]))
-    for file in _report(work) if shelf.what == "review" else ():
-        items.append(Item(file, _with_extension(where[_QUALITY], file.suffix), digest(file), file.stat().st_size))
+    if shelf.what == "review":
+        items += [_item(file, _with_extension(where[_QUALITY], file.suffix)) for file in _report(work)]
     place = _with_extension(where[_MANIFEST], ".json")
-    manifest = made.folder / f"{_MANIFEST}-{shelf.what}.json"
-    write_json(manifest, _manifest(work, made, {stem: _relative(where[stem], place) for stem in stems}))
-    return [*items, Item(manifest, place, digest(manifest), manifest.stat().st_size)]
+    file = made.folder / f"{_MANIFEST}-{shelf.what}.json"
+    write_json(file, _manifest(work, made, {stem: _relative(where[stem], place) for stem in stems}))
+    return [*items, _item(file, place)]
+
+
+def _item(file: Path, place: Place) -> Item:
+    return Item(file, place, digest(file), file.stat().st_size)
 
 
 def _fields(work: Work) -> dict[str, str]:
@@ -259,55 +263,16 @@ def _report(work: Work) -> list[Path]:
 
 
 def _manifest(work: Work, made: _Made, names: Mapping[str, str]) -> dict[str, Any]:
-    job, rule, mix = work.job, work.rule, made.mix
     separation = read_json(work.folder / "separation.json")
-    gains = {stem: told["gain"] for stem, told in made.files.items()}
-    name = {"name": _text(os.fsdecode(job.name))} | ({} if _is_text(job.name) else {"name_hex": job.name.hex()})
-    return {
-        "stemd": __version__,
-        "job": job.id,
-        "rule": rule.name,
-        "source": name | {
-            "sha256": job.sha256, "seconds": round(mix.seconds, 6), "sample_rate": mix.source.sample_rate,
-            "channels": mix.source.channels, "codec": mix.source.codec, "stream": mix.source.stream,
-            "damage": mix.damage,
-        },
-        "recipe": dataclasses.asdict(rule.recipe) | {"digest": job.recipe},
-        "model": {"name": separation.get("model", rule.model), "digest": separation.get("digest", "")},
-        "separation": job.key,
-        "delivery": {
-            "format": rule.format, "bit_depth": rule.bit_depth, "sample_rate": made.shape.rate,
-            "channels": made.shape.channels, "frames": made.shape.frames, "clip": rule.clip,
-            "gain_db": {stem: round(20 * math.log10(gain), 4) for stem, gain in gains.items()},
-        },
-        "files": [
-            {"stem": stem, "name": _text(names[stem]), "sha256": told["sha256"], "size": told["size"]}
-            for stem, told in made.files.items()
-        ],
-        "quality": _quality(work),
-        "reasons": list(job.reasons),
-        "approved": job.approved,
-        "made": time.strftime("%Y-%m-%dT%H:%M:%S%z"),
-    }  # fmt: skip
-
-
-def _quality(work: Work) -> Any:
-    try:
-        return read_json(work.folder / "quality.json")
-    except StemdError:
-        return None
-
-
-def _is_text(name: bytes) -> bool:
-    try:
-        name.decode("utf-8")
-    except UnicodeDecodeError:
-        return False
-    return True
-
-
-def _text(name: str) -> str:
-    return os.fsencode(name).decode("utf-8", "replace")
+    quality = work.folder / "quality.json"
+    files = [
+        {"stem": stem, "name": readable(names[stem]), **{key: told[key] for key in ("sha256", "size", "gain")}}
+        for stem, told in made.files.items()
+    ]
+    return manifest(
+        work.job, work.rule, made.mix, made.shape, files=files, separation=separation,
+        quality=read_json(quality) if quality.exists() else None,
+    )  # fmt: skip
 
 
 def _count(artifacts: tuple[Artifact, ...]) -> str:
@@ -315,4 +280,4 @@ def _count(artifacts: tuple[Artifact, ...]) -> str:
 
 
 def _shown(artifacts: tuple[Artifact, ...]) -> str:
-    return _text(str(Path(os.fsdecode(artifacts[0].path)).parent))
+    return readable(str(Path(os.fsdecode(artifacts[0].path)).parent))

@@ -6,11 +6,11 @@ import contextlib
 import os
 from typing import TYPE_CHECKING, Any, Final
 
-from stemd.codec_child import ask
+from stemd.codec.ask import ask
 from stemd.errors import EnvironmentFault, StemdError
 from stemd.files import drop_tree, faults_in, free_bytes, sync_folder, write_fact
+from stemd.formats import GUARDS, SANDBOX, gains, inspect, pan
 from stemd.model import Finished, Mix
-from stemd.probe import GUARDS, SANDBOX, gains, inspect, pan
 from stemd.tools import run as run_tool
 
 if TYPE_CHECKING:
@@ -37,7 +37,7 @@ _HOLE: Final = (1.0, 0.02)  # seconds, or part of the whole, that may be unreada
 def run(work: Work) -> Outcome:
     """Decode the source to float32 at the model's rate and channels, and leave what is known of it in mix.json.
 
-    Raises StemdError for what the file is guilty of: the codes of `probe.inspect`, and "no-audio", "truncated",
+    Raises StemdError for what the file is guilty of: the codes of `formats.inspect`, and "no-audio", "truncated",
     "damaged", "too-long". EnvironmentFault, Stopping.
     """
     card = work.children.describe(work.rule.model)

@@ -8,8 +8,8 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final
 
 from stemd.errors import StemdError
+from stemd.formats.container import declared
 from stemd.model import Source
-from stemd.probe.container import declared
 from stemd.tools import Limits, run
 
 if TYPE_CHECKING:

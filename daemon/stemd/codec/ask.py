@@ -7,13 +7,15 @@ import os
 import sys
 from typing import TYPE_CHECKING, Any, Final
 
-from stemd.codec.words import FAULTS
-from stemd.errors import StemdError, WorkerFault
+from stemd.errors import EnvironmentFault, StemdError, WorkerFault
 from stemd.tools import Limits, run
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
     from threading import Event
+
+FAULTS: Final[dict[str, type[StemdError]]] = {"environment": EnvironmentFault, "worker": WorkerFault}
+"""What both sides call the kinds of faults. Any other kind is a fault of the file."""
 
 _LIMITS: Final = Limits(memory=4 * 1024**3)
 _STALL: Final = 180.0  # seconds without a word, which come every few seconds of work

@@ -1,0 +1,79 @@
+"""manifest.json: which stems these are, where they come from, and how they were made. Pure but for the date."""
+
+from __future__ import annotations
+
+import dataclasses
+import math
+import os
+import time
+from typing import TYPE_CHECKING, Any
+
+from stemd import __version__
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+
+    from stemd.formats.outgoing import Shape
+    from stemd.model import Job, Mix, Rule
+
+
+def manifest(
+    job: Job,
+    rule: Rule,
+    mix: Mix,
+    shape: Shape,
+    *,
+    files: Sequence[Mapping[str, Any]],
+    separation: Mapping[str, Any],
+    quality: Mapping[str, Any] | None,
+) -> dict[str, Any]:
+    """Form the content of a manifest.
+
+    files: each with stem, name (as seen from the manifest), sha256, size in bytes and gain (linear). Levels in dB.
+    """
+    return {
+        "stemd": __version__,
+        "job": job.id,
+        "rule": rule.name,
+        "source": _source(job, mix),
+        "recipe": dataclasses.asdict(rule.recipe) | {"digest": job.recipe},
+        "model": {"name": separation.get("model", rule.model), "digest": separation.get("digest", "")},
+        "separation": job.key,
+        "delivery": _delivery(rule, shape),
+        "files": [
+            {**{key: file[key] for key in ("stem", "name", "sha256", "size")}, "gain_db": _decibel(file["gain"])}
+            for file in files
+        ],
+        "quality": quality,
+        "reasons": list(job.reasons),
+        "approved": job.approved,
+        "made": time.strftime("%Y-%m-%dT%H:%M:%S%z"),
+    }
+
+
+def readable(name: str) -> str:
+    """A name as valid text; what is not UTF-8 in it becomes a replacement character."""
+    return os.fsencode(name).decode("utf-8", "replace")
+
+
+def _source(job: Job, mix: Mix) -> dict[str, Any]:
+    source = mix.source
+    told = {
+        "name": job.name.decode("utf-8", "replace"), "sha256": job.sha256, "seconds": round(mix.seconds, 6),
+        "frames": mix.source_frames, "sample_rate": source.sample_rate, "channels": source.channels,
+        "codec": source.codec, "stream": source.stream, "damage": mix.damage,
+    }  # fmt: skip
+    if job.name.decode("utf-8", "replace").encode() != job.name:
+        told["name_hex"] = job.name.hex()
+    return told
+
+
+def _delivery(rule: Rule, shape: Shape) -> dict[str, Any]:
+    return {
+        "format": rule.format, "bit_depth": None if shape.lossy else rule.bit_depth, "sample_rate": shape.rate,
+        "channels": shape.channels, "frames": shape.frames, "clip": rule.clip,
+    }  # fmt: skip
+
+
+def _decibel(gain: float) -> float:
+    return round(20 * math.log10(gain), 4)
