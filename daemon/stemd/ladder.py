@@ -15,7 +15,7 @@ from stemd.model import Fall, Lack, Need, Option, Rung
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
 
-    from stemd.model import Headroom, Measurement
+    from stemd.model import Headroom, Measurement, Use
 
 MIB = 1 << 20
 MARGIN = 1.15
@@ -25,7 +25,7 @@ GROWN_BYTES = 256 * MIB
 """Headroom grew clearly: a quarter more than when memory ran out, and at least so many bytes."""
 TRIES = 2
 """However much headroom grows and shrinks, a job meets the same rung no more than twice: the ladder ends."""
-REMEMBERED = 24 * 3600.0
+REMEMBERED = 6 * 3600.0
 """Seconds for which one job's fall keeps later jobs from the same rung while there is no clearly more room."""
 LARGEST_BATCH = 8
 SMALLEST = 4
@@ -99,7 +99,9 @@ def options(
     now: Unix time. audio: seconds to separate.
     A rung on which memory ran out needs clearly more than there was, and so does every larger one.
     """
-    remembered = [*falls, *(fall for fall in others if now - fall.at < REMEMBERED)]
+    if falls and below(rungs, falls) is None:
+        return ()
+    remembered = [*falls, *(fall for fall in others if _telling(fall, network, measurements, now))]
     tries = Counter(fall.rung for fall in falls)
     worn = [rung for rung, count in tries.items() if count >= TRIES]
     return tuple(
@@ -107,6 +109,19 @@ def options(
         for rung in rungs
         if not any(_covers(rung, tried) for tried in worn)
     )
+
+
+def fallen(
+    rung: Rung, need: Need, headroom: Headroom, own: Use, now: float, *, model: str = "", killed: bool = False
+) -> Fall:
+    """Put down that memory ran out. need: what was promised. own: what the engine held at the last measurement.
+
+    killed: by the kernel, which cares for RAM only. The room is at least what was promised, since it was there.
+    """
+    gpu = headroom.gpu(rung.device)
+    if rung.on_gpu and not killed:
+        return Fall(rung, "vram", max((gpu.free if gpu else 0) + own.vram, need.vram), now, model)
+    return Fall(rung, "ram", max((headroom.ram or 0) + own.ram, need.ram), now, model)
 
 
 def below(rungs: Sequence[Rung], falls: Sequence[Fall]) -> Rung | None:
@@ -163,6 +178,18 @@ def _size(rung: Rung) -> float:
 def _covers(rung: Rung, fallen: Rung) -> bool:
     """Whether what `fallen` did not have, `rung` lacks too: the same kind of device, as large or larger."""
     return rung.on_gpu == fallen.on_gpu and _size(rung) >= _size(fallen)
+
+
+def _telling(fall: Fall, network: Network, measurements: Sequence[Measurement], now: float) -> bool:
+    """Whether an earlier job's fall says something about the rung.
+
+    It does for some hours, unless the rung is known to need less than there was: then another program took the rest.
+    """
+    if now - fall.at >= REMEMBERED:
+        return False
+    known = any(_same(measured, fall.rung) for measured in measurements)
+    asked = need(fall.rung, network, measurements)
+    return not known or (asked.ram if fall.kind == "ram" else asked.vram) > fall.room
 
 
 def _clearly_more(room: int) -> int:

@@ -10,7 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from stemd import ladder
-from stemd.model import Fall, Gpu, Headroom, Measurement, Need, Rung, Stage
+from stemd.model import Fall, Gpu, Headroom, Measurement, Need, Rung, Stage, Use
 from stemd.planner import Candidate, choose
 
 GIB, MIB = 1 << 30, 1 << 20
@@ -151,11 +151,39 @@ def test_a_fallen_rung_and_all_larger_ones_need_clearly_more_than_there_was():
     assert small[6].need.ram >= 356 * MIB  # a quarter of little is nothing
 
 
-def test_other_jobs_falls_count_for_a_day_and_never_close_a_rung_for_good():
+def test_other_jobs_falls_count_for_some_hours_and_never_close_a_rung_for_good():
     rungs = ladder.rungs(("cpu",), "auto", 8, 8)
     others = [Fall(rungs[0], "ram", 8 * GIB, at) for at in (0.0, 10.0, 20.0)]
     assert ladder.options(rungs, DEMO, [], (), others, now=3600)[0].need.ram == 10 * GIB
-    assert ladder.options(rungs, DEMO, [], (), others, now=90_000)[0].need == ladder.need(rungs[0], DEMO)
+    assert ladder.options(rungs, DEMO, [], (), others, now=22_000)[0].need == ladder.need(rungs[0], DEMO)
+
+
+def test_a_fall_in_more_room_than_the_rung_is_known_to_need_was_another_programs_doing():
+    rungs = ladder.rungs(("cpu",), "auto", 8, 8)
+    others = [Fall(rungs[0], "ram", 8 * GIB, 0.0)]
+    known = [learned(rungs[0], 2)]
+    assert ladder.options(rungs, DEMO, known, (), others)[0].need.ram == round(2 * GIB * 1.15)
+    assert ladder.options(rungs, DEMO, known, others)[0].need.ram == 10 * GIB  # the job itself goes down all the same
+    assert ladder.options(rungs, DEMO, [learned(rungs[0], 9)], (), others)[0].need.ram == round(9 * GIB * 1.15)
+
+
+def test_a_job_that_fell_off_the_last_rung_has_no_options():
+    rungs = ladder.rungs(("cpu",), "auto", 8, 8)
+    falls = [Fall(rung, "ram", GIB, 0) for rung in rungs]
+    assert ladder.options(rungs, DEMO, [], falls) == ()
+    assert len(ladder.options(rungs, DEMO, [], falls[:2])) == 3
+
+
+def test_a_fall_is_put_down_with_what_the_engine_could_have_had():
+    on_card, on_cpu = ladder.rungs(("cuda:0",), "auto", 8, 8)[0], Rung("cpu", "auto", 1, 8)
+    headroom = Headroom(5, ram=GIB, gpus=(Gpu(0, "u", "card", 8 * GIB, GIB),))
+    own, promised = Use(ram=2 * GIB, vram=4 * GIB), Need(2 * GIB, 3 * GIB)
+    assert ladder.fallen(on_card, promised, headroom, own, 9, model="m") == Fall(on_card, "vram", 5 * GIB, 9, "m")
+    assert (
+        ladder.fallen(on_card, promised, headroom, Use(), 9).room == 3 * GIB
+    )  # unknown use: at least what was promised
+    assert ladder.fallen(on_card, promised, headroom, own, 9, killed=True) == Fall(on_card, "ram", 3 * GIB, 9)
+    assert ladder.fallen(on_cpu, promised, Headroom(5), own, 9) == Fall(on_cpu, "ram", 2 * GIB, 9)
 
 
 def test_a_rung_that_failed_a_job_twice_is_left_out_for_it():

@@ -123,12 +123,14 @@ class Fall:
     """A rung on which memory ran out.
 
     kind: which memory it was. room: bytes of it that the engine could have had, its own included. at: Unix time.
+    model: whose job it was.
     """
 
     rung: Rung
     kind: MemoryKind
     room: int
     at: float
+    model: str = ""
 
 
 @dataclass(frozen=True, slots=True)
