@@ -10,9 +10,6 @@ if TYPE_CHECKING:
 
 NOT_YET: Mapping[str, str] = MappingProxyType(
     {
-        "rule.mp3_quality": "the bitrate decides",
-        "rule.format=m4a": "files cannot be written in this format",
-        "rule.format=opus": "files cannot be written in this format",
         "rule.hook.delivered": "no command is run",
     }
 )
