@@ -34,7 +34,8 @@ class Network:
         dtype: torch.dtype | None,
     ) -> None:
         view, sliced = views.with_sources(views.with_segment(module.to(device), segment), sources)
-        self._view = view
+        self._view = views.with_attention(view)
+        self._quick = views.with_dtype(self._view, dtype) if dtype else self._view
         self._keep = None if sliced else list(sources)
         self._device = device
         self._dtype = dtype
@@ -58,17 +59,18 @@ class Network:
         """The precision of its arithmetic: "float32", "float16" or "bfloat16"."""
         return str(self._dtype or torch.float32).removeprefix("torch.")
 
-    def __call__(self, windows: Tensor, dtype: torch.dtype | None = None) -> Tensor:
+    def __call__(self, windows: Tensor, *, exact: bool = False) -> Tensor:
         """Separate windows: (batch, channels, window) -> (batch, sources, channels, window), float32, normalised audio.
 
-        dtype: overrides the autocast's; torch.float32 computes everything in float32.
+        exact: everything in float32, whatever the precision.
         """
-        with torch.inference_mode(), self._autocast(dtype or self._dtype):
-            output: Tensor = self._view(windows)
+        view, dtype = (self._view, None) if exact else (self._quick, self._dtype)
+        with torch.inference_mode(), self._autocast(dtype):
+            output: Tensor = view(windows)
         return output[:, self._keep] if self._keep else output
 
     def _autocast(self, dtype: torch.dtype | None) -> AbstractContextManager[object]:
-        if dtype in (None, torch.float32):
+        if dtype is None:
             return nullcontext()
         return torch.autocast(self._device.type, dtype)
 

@@ -61,7 +61,7 @@ def error_db(member: Member, segment: float, device: torch.device, dtype: torch.
     network = Network(member.network, range(len(member.network.sources)), segment, device, dtype)
     signal = probe(network.segment, int(member.network.samplerate), int(member.network.audio_channels)).to(device)
     padded = torch.nn.functional.pad(signal, (0, network.window(network.segment) - network.segment))
-    exact, quick = network(padded, torch.float32), network(padded)
+    exact, quick = network(padded, exact=True), network(padded)
     error, level = (quick - exact).double().square().mean(), exact.double().square().mean()
     ratio = float(error / level) if float(level) else float(error)
     return 10 * math.log10(ratio) if 0 < ratio < math.inf else (-math.inf if ratio == 0 else math.inf)

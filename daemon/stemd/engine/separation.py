@@ -150,7 +150,7 @@ class Separation:
             if not fine:
                 self.reruns += 1
                 network = self.task.networks[flight.chunks[0].lane.member]
-                outputs[index] = network(flight.windows[index : index + 1], torch.float32)[0]
+                outputs[index] = network(flight.windows[index : index + 1], exact=True)[0]
                 if not outputs[index].isfinite().all():
                     raise self._not_a_number(loud[index])
         return outputs

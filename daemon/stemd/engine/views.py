@@ -14,9 +14,12 @@ from demucs.hdemucs import HDecLayer, HDemucs
 from demucs.htdemucs import HTDemucs
 from torch import nn
 
-if TYPE_CHECKING:
-    from collections.abc import Sequence
+from stemd.engine import attention
 
+if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
+
+    import torch
     from torch import Tensor
 
     from stemd.engine.models import Network
@@ -53,6 +56,40 @@ def with_sources(network: Network, sources: Sequence[int]) -> tuple[Network, boo
         return network, False
     view.sources = [network.sources[source] for source in sources]
     return view, True
+
+
+def with_attention(network: Network) -> Network:
+    """Return a view whose transformer, if it has one, attends by `attention.Attention`."""
+    if not isinstance(network, HTDemucs) or network.crosstransformer is None:
+        return network
+    return cast("Network", _replaced(network, lambda m: attention.Attention(m) if attention.replaceable(m) else m))
+
+
+def with_dtype(network: Network, dtype: torch.dtype) -> Network:
+    """Return a view whose convolutions and linear layers hold their weights in dtype; norms keep float32."""
+    return cast("Network", _replaced(network, lambda module: _cast(module, dtype)))
+
+
+def _replaced(module: nn.Module, replace: Callable[[nn.Module], nn.Module]) -> nn.Module:
+    """Copy a tree of modules, giving each to replace, leaves last."""
+    new = replace(module)
+    if new is module:
+        new = shallow(module)
+    for name, child in new._modules.items():  # noqa: SLF001 - as in `shallow`
+        if child is not None:
+            new._modules[name] = _replaced(child, replace)  # noqa: SLF001
+    return new
+
+
+def _cast(module: nn.Module, dtype: torch.dtype) -> nn.Module:
+    kinds = (nn.Conv1d, nn.Conv2d, nn.ConvTranspose1d, nn.ConvTranspose2d, nn.Linear, attention.Attention)
+    if not isinstance(module, kinds):
+        return module
+    view = shallow(module)
+    for name, parameter in view._parameters.items():  # noqa: SLF001
+        if parameter is not None:
+            view._parameters[name] = nn.Parameter(parameter.detach().to(dtype), requires_grad=False)  # noqa: SLF001
+    return view
 
 
 def shallow(module: M) -> M:
