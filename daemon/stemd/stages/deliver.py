@@ -181,7 +181,7 @@ def _cover(work: Work, mix: Mix) -> Path | None:
     if index is None:
         return None
     cover = work.folder / "cover"
-    argv = [
+    argv: list[str | Path] = [
         "ffmpeg", "-hide_banner", "-nostdin", "-v", "error", "-y", *GUARDS, "-i", work.folder / "source",
         "-map", f"0:{index}", "-c", "copy", "-frames:v", "1", "-f", "image2", "-update", "1", cover,
     ]  # fmt: skip

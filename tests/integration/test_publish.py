@@ -1,0 +1,395 @@
+"""Publishing on real file systems: at once, durably, beside what is there, and once, wherever it is killed."""
+
+from __future__ import annotations
+
+import errno
+import hashlib
+import json
+import os
+import subprocess
+import sys
+import tempfile
+import threading
+from collections.abc import Iterator
+from dataclasses import replace
+from functools import partial
+from pathlib import Path
+
+import pytest
+
+from stemd.errors import EnvironmentFault, StemdError, Stopping
+from stemd.files import disk, names, plan, publish, rename
+from stemd.files.publish import Item, Shelf
+
+STEMS = ("vocals", "no_vocals", "manifest")
+FOLDER = "{track}/{stem}.{ext}"
+FLAT = "{track} ({stem}).{ext}"
+FIELDS = {"track": "Song", "ext": "flac", "model": "m", "rule": "r", "date": "d"}
+
+
+def items(
+    folder: Path, template: str = FOLDER, *, track: str = "Song", below: tuple[str, ...] = (), size: int = 5000
+) -> list[Item]:
+    folder.mkdir(exist_ok=True, parents=True)
+    found = []
+    for stem, place in names.places(template, STEMS, FIELDS | {"track": track}, below).items():
+        content = (stem * size).encode()[:size]
+        file = folder / stem
+        file.write_bytes(content)
+        found.append(Item(file, place, hashlib.sha256(content).hexdigest(), size))
+    return found
+
+
+@pytest.fixture
+def shelf(tmp_path: Path) -> Shelf:
+    (tmp_path / "out").mkdir()
+    (tmp_path / "work").mkdir()
+    return Shelf(tmp_path / "out", tmp_path / "work" / "outbox.json", job=7)
+
+
+def content(folder: Path) -> dict[str, int]:
+    """All files with their sizes."""
+    return {
+        str(path.relative_to(folder)): path.lstat().st_size for path in sorted(folder.rglob("*")) if not path.is_dir()
+    }
+
+
+def another(shelf: Shelf, number: int) -> Shelf:
+    return replace(shelf, journal=shelf.journal.with_name(f"{number}.json"), job=number)
+
+
+def test_a_tracks_folder_appears_with_all_that_it_holds(shelf: Shelf, tmp_path: Path) -> None:
+    artifacts = publish.publish(shelf, items(tmp_path / "made", below=("Album",)))
+    assert content(shelf.folder) == {f"Album/Song/{stem}.flac": 5000 for stem in STEMS}
+    for artifact in artifacts:
+        path = Path(os.fsdecode(artifact.path))
+        assert hashlib.sha256(path.read_bytes()).hexdigest() == artifact.sha256
+        assert artifact.size == 5000
+    assert [path.name for path in shelf.folder.iterdir()] == ["Album"]
+    assert publish.published(shelf.journal) == artifacts
+
+
+def test_a_repeat_answers_with_what_is_there(shelf: Shelf, tmp_path: Path) -> None:
+    made = items(tmp_path / "made")
+    assert publish.publish(shelf, made) == publish.publish(shelf, made)
+    assert len(content(shelf.folder)) == 3
+
+
+@pytest.mark.parametrize("template, second", [(FOLDER, "Song (2)/vocals.flac"), (FLAT, "Song (vocals) (2).flac")])
+def test_what_is_there_is_never_touched(shelf: Shelf, tmp_path: Path, template: str, second: str) -> None:
+    publish.publish(shelf, items(tmp_path / "made", template))
+    before = {path: (path.stat().st_ino, path.stat().st_mtime_ns) for path in shelf.folder.rglob("*") if path.is_file()}
+    publish.publish(another(shelf, 8), items(tmp_path / "made", template))
+    assert second in content(shelf.folder)
+    assert len(content(shelf.folder)) == 6
+    assert all((path.stat().st_ino, path.stat().st_mtime_ns) == known for path, known in before.items())
+
+
+def test_one_taken_name_numbers_the_whole_flat_set(shelf: Shelf, tmp_path: Path) -> None:
+    (shelf.folder / "Song (no_vocals).flac").write_bytes(b"mine")
+    publish.publish(shelf, items(tmp_path / "made", FLAT))
+    assert set(content(shelf.folder)) == {"Song (no_vocals).flac", *(f"Song ({stem}) (2).flac" for stem in STEMS)}
+    assert (shelf.folder / "Song (no_vocals).flac").read_bytes() == b"mine"
+
+
+def test_names_that_some_system_takes_for_one_are_told_apart(shelf: Shelf, tmp_path: Path) -> None:
+    for number, track in enumerate(["Song", "SONG", "song", "Café", "Cafe\u0301"]):
+        publish.publish(another(shelf, number), items(tmp_path / "made", track=track))
+    found = {path.name for path in shelf.folder.iterdir()}
+    assert found == {"Song", "SONG (2)", "song (3)", "Café", "Cafe\u0301 (2)"}
+
+
+def test_a_file_or_a_link_in_the_way_of_a_folder_is_left_alone(shelf: Shelf, tmp_path: Path) -> None:
+    (shelf.folder / "Album").write_bytes(b"a file")
+    (shelf.folder / "Away").symlink_to(tmp_path)
+    publish.publish(shelf, items(tmp_path / "made", below=("Album",)))
+    publish.publish(another(shelf, 8), items(tmp_path / "made", below=("Away",)))
+    assert {"Album (2)/Song/vocals.flac", "Away (2)/Song/vocals.flac"} <= set(content(shelf.folder))
+    assert not (tmp_path / "Song").exists()
+
+
+def test_names_that_are_not_utf8_are_kept(shelf: Shelf, tmp_path: Path) -> None:
+    artifacts = publish.publish(shelf, items(tmp_path / "made", track=os.fsdecode(b"caf\xe9")))
+    assert [os.fsencode(path.name) for path in shelf.folder.iterdir()] == [b"caf\xe9"]
+    assert artifacts[0].path == os.fsencode(shelf.folder) + b"/caf\xe9/vocals.flac"
+
+
+def test_where_such_names_are_refused_they_are_replaced(
+    shelf: Shelf, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def refuse(path: Path) -> set[str]:
+        if "\udce9" in str(path):
+            raise OSError(errno.EILSEQ, os.strerror(errno.EILSEQ))
+        return set()
+
+    made = items(tmp_path / "made", track=os.fsdecode(b"caf\xe9"))
+    real = plan.with_names
+
+    def picky(state, moves, files, folder):
+        for move in moves:
+            refuse(move.target)
+        return real(state, moves, files, folder)
+
+    monkeypatch.setattr(publish, "with_names", picky)
+    publish.publish(shelf, made)
+    assert [path.name for path in shelf.folder.iterdir()] == ["caf_"]
+
+
+@pytest.mark.parametrize("kind", ["renameat2", "links", "nothing"])
+def test_file_systems_without_the_newer_calls(
+    shelf: Shelf, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, kind: str
+) -> None:
+    def refuse(*_: object) -> None:
+        raise OSError(errno.EINVAL, "no")
+
+    if kind != "renameat2":
+        monkeypatch.setattr(rename, "_by_kernel", refuse)
+    if kind == "nothing":
+        monkeypatch.setattr(Path, "hardlink_to", refuse)
+    for number, template in enumerate([FOLDER, FOLDER, FLAT, FLAT]):
+        publish.publish(another(shelf, number), items(tmp_path / "made", template))
+    assert len(content(shelf.folder)) == 12
+    assert set(content(shelf.folder).values()) == {5000}
+    target = shelf.folder / "Song"
+    with pytest.raises(FileExistsError):
+        rename.rename_noreplace(shelf.folder / "Song (2)", target)
+    with pytest.raises(FileExistsError):
+        rename.rename_noreplace(target / "vocals.flac", target / "no_vocals.flac")
+
+
+def test_a_changed_local_file_is_not_published(shelf: Shelf, tmp_path: Path) -> None:
+    made = items(tmp_path / "made")
+    made[0].file.write_bytes(b"something else")
+    with pytest.raises(StemdError) as caught:
+        publish.publish(shelf, made)
+    assert caught.value.code == "lost-delivery"
+    assert list(shelf.folder.iterdir()) == []
+
+
+def test_what_reads_back_differently_is_not_published(
+    shelf: Shelf, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(publish, "verify", lambda *_, **__: False)
+    with pytest.raises(EnvironmentFault) as caught:
+        publish.publish(shelf, items(tmp_path / "made"))
+    assert caught.value.code == "outbox-failing"
+    assert list(shelf.folder.iterdir()) == []
+
+
+def test_a_failed_sync_starts_over(shelf: Shelf, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def fail(_: int) -> None:
+        raise OSError(errno.EIO, os.strerror(errno.EIO))
+
+    made = items(tmp_path / "made")
+    with monkeypatch.context() as broken:
+        real = os.fsync
+        broken.setattr(
+            disk.os,
+            "fsync",
+            lambda fd: fail(fd) if "/out/" in str(Path(f"/proc/self/fd/{fd}").readlink()) else real(fd),
+        )
+        with pytest.raises(EnvironmentFault) as caught:
+            publish.publish(shelf, made)
+    assert caught.value.code == "outbox-failing"
+    assert list(shelf.folder.iterdir()) == []
+    publish.publish(shelf, made)
+    assert len(content(shelf.folder)) == 3
+
+
+def test_stopping_leaves_nothing_visible(shelf: Shelf, tmp_path: Path) -> None:
+    stop = threading.Event()
+    stop.set()
+    with pytest.raises(Stopping):
+        publish.publish(replace(shelf, stop=stop), items(tmp_path / "made"))
+    assert list(shelf.folder.iterdir()) == []
+
+
+def test_a_missing_outbox_is_named_and_never_made(shelf: Shelf, tmp_path: Path) -> None:
+    gone = replace(shelf, folder=tmp_path / "gone")
+    with pytest.raises(EnvironmentFault) as caught:
+        publish.publish(gone, items(tmp_path / "made"))
+    assert caught.value.code == "outbox-missing"
+    assert str(tmp_path / "gone") in caught.value.message
+    assert not gone.folder.exists()
+
+
+@pytest.fixture
+def small(tmp_path: Path) -> Iterator[Path]:
+    """A file system of 64 KiB."""
+    folder = tmp_path / "small"
+    folder.mkdir()
+    done = subprocess.run(["mount", "-t", "tmpfs", "-o", "size=64k", "none", folder], capture_output=True, check=False)
+    if done.returncode:
+        pytest.skip("needs the right to mount")
+    yield folder
+    subprocess.run(["umount", "-l", folder], check=True)
+
+
+def test_a_full_outbox_is_told_and_left_as_it_was_and_resumed(shelf: Shelf, tmp_path: Path, small: Path) -> None:
+    made = items(tmp_path / "made", size=15_000)
+    (small / "filler").write_bytes(bytes(30_000))
+    shelf = replace(shelf, folder=small)
+    for _ in range(2):
+        with pytest.raises(EnvironmentFault) as caught:
+            publish.publish(shelf, made)
+        assert caught.value.code == "outbox-full"
+        assert str(small) in caught.value.message
+        assert [path.name for path in small.iterdir()] == ["filler"]
+    (small / "filler").unlink()
+    publish.publish(shelf, made)
+    assert content(small) == {f"Song/{stem}.flac": 15_000 for stem in STEMS}
+
+
+def test_a_read_only_outbox_is_told_and_resumed(shelf: Shelf, tmp_path: Path, small: Path) -> None:
+    subprocess.run(["mount", "-o", "remount,ro", small], check=True)
+    shelf = replace(shelf, folder=small)
+    with pytest.raises(EnvironmentFault) as caught:
+        publish.publish(shelf, items(tmp_path / "made"))
+    assert caught.value.code == "outbox-read-only"
+    subprocess.run(["mount", "-o", "remount,rw", small], check=True)
+    publish.publish(shelf, items(tmp_path / "made"))
+    assert len(content(small)) == 3
+
+
+def test_a_mount_below_the_outbox_is_published_to(shelf: Shelf, tmp_path: Path, small: Path) -> None:
+    publish.publish(replace(shelf, folder=tmp_path / "out"), items(tmp_path / "made"))
+    publish.publish(replace(another(shelf, 8), folder=tmp_path), items(tmp_path / "made", below=("small",)))
+    assert set(content(small)) == {f"Song/{stem}.flac" for stem in STEMS}
+
+
+def test_a_share_that_is_not_mounted_does_not_pass_for_delivered(shelf: Shelf, tmp_path: Path, small: Path) -> None:
+    made = items(tmp_path / "made")
+    shelf = replace(shelf, folder=small)
+    publish.publish(shelf, made)
+    subprocess.run(["umount", small], check=True)
+    publish.publish(shelf, made)  # into the mount point: nothing tells it from an empty disk
+    assert len(content(small)) == 3
+    subprocess.run(["mount", "-t", "tmpfs", "none", small], check=True)  # for the fixture
+
+
+def test_what_was_taken_away_after_the_renaming_counts_as_delivered(shelf: Shelf, tmp_path: Path) -> None:
+    made = items(tmp_path / "made")
+    publish.publish(shelf, made)
+    (shelf.folder / "Song").rename(tmp_path / "fetched")
+    publish.publish(shelf, made)
+    assert content(shelf.folder) == {}
+
+
+def test_a_withdrawal_takes_all_of_it(shelf: Shelf, tmp_path: Path) -> None:
+    for template in (FOLDER, FLAT):
+        publish.publish(shelf, items(tmp_path / "made", template))
+        (shelf.folder / "mine").write_bytes(b"stays")
+        assert publish.withdraw(shelf)
+        assert content(shelf.folder) == {"mine": 5}
+        assert publish.withdraw(shelf)
+
+
+@pytest.mark.parametrize("change", ["edit", "add", "remove"])
+def test_a_changed_publication_is_not_withdrawn(shelf: Shelf, tmp_path: Path, change: str) -> None:
+    publish.publish(shelf, items(tmp_path / "made"))
+    song = shelf.folder / "Song"
+    if change == "edit":
+        (song / "vocals.flac").write_bytes(b"x" * 5000)
+    elif change == "add":
+        (song / "my notes.txt").write_bytes(b"loud")
+    else:
+        (song / "vocals.flac").unlink()
+    before = content(shelf.folder)
+    assert not publish.withdraw(shelf)
+    assert content(shelf.folder) == before
+
+
+KILLED = 77
+EFFECTS = {"open", "write", "mkdir", "rename", "replace", "link", "unlink", "rmdir", "fsync"}
+"""A death before any other call is a death before the next of these."""
+
+
+@pytest.fixture
+def quick(tmp_path: Path) -> Iterator[Path]:
+    """A folder in memory where there is one: hundreds of deaths need no disk."""
+    if not os.access("/dev/shm", os.W_OK):
+        yield tmp_path
+        return
+    with tempfile.TemporaryDirectory(dir="/dev/shm") as folder:
+        yield Path(folder)
+
+
+def killed_at(number: int, act) -> bool:
+    """Run `act` in a fork that dies, as by SIGKILL, right before its number-th effect on the disk; whether it did."""
+    child = os.fork()
+    if child:
+        status = os.waitstatus_to_exitcode(os.waitpid(child, 0)[1])
+        assert status in {0, KILLED}, f"the child failed at call {number}"
+        return status == KILLED
+    calls = 0
+
+    def count(_frame: object, event: str, function: object) -> None:
+        nonlocal calls
+        if (event == "c_call" and getattr(function, "__module__", None) == "posix") or function is rename._renameat2:
+            calls += 1
+            if calls == number:
+                os._exit(KILLED)
+
+    try:
+        sys.setprofile(count)
+        act()
+        sys.setprofile(None)
+    except BaseException:  # noqa: BLE001 - a fork of the test's process must not go on
+        os._exit(1)
+    os._exit(0)
+
+
+@pytest.mark.parametrize("template", [FOLDER, FLAT])
+@pytest.mark.parametrize("modern", [True, False])
+def test_killed_anywhere_it_publishes_once(
+    quick: Path, monkeypatch: pytest.MonkeyPatch, template: str, modern: bool
+) -> None:
+    def refuse(*_: object) -> None:
+        raise OSError(errno.EINVAL, "no")
+
+    if not modern:
+        monkeypatch.setattr(rename, "_by_kernel", refuse)
+    monkeypatch.setattr(os, "fsync", lambda _: None)  # for speed: no power is cut here
+    for number in range(1, 2000):
+        place = quick / str(number)
+        (place / "out").mkdir(parents=True)
+        shelf = Shelf(place / "out", place / "journal.json", job=7)
+        made = items(place / "made", template, below=("Album",), size=100)
+        (place / "out" / "Album").mkdir()
+        (place / "out" / "Album" / "Song").write_bytes(b"in the way")
+        was_killed = killed_at(number, partial(publish.publish, shelf, made))
+        seen = [name for name in content(shelf.folder) if not name.startswith(".stemd-") and name != "Album/Song"]
+        assert template == FLAT or len(seen) in {0, 3}
+        assert all(size == 100 or not modern for name, size in content(shelf.folder).items() if name in seen)
+        artifacts = publish.publish(shelf, made)
+        final = content(shelf.folder)
+        assert len(final) == 4, (number, final)
+        assert {os.fsdecode(artifact.path) for artifact in artifacts} == {
+            str(shelf.folder / name) for name in final if name != "Album/Song"
+        }
+        assert publish.published(shelf.journal) == artifacts
+        assert publish.withdraw(shelf)
+        assert list(content(shelf.folder)) == ["Album/Song"]
+        if not was_killed:
+            break
+    assert 15 < number < 1999
+
+
+def test_a_withdrawal_killed_anywhere_is_finished(quick: Path) -> None:
+    for number in range(1, 500):
+        place = quick / str(number)
+        (place / "out").mkdir(parents=True)
+        shelf = Shelf(place / "out", place / "journal.json", job=7)
+        publish.publish(shelf, items(place / "made", size=100))
+        was_killed = killed_at(number, partial(publish.withdraw, shelf))
+        assert len([name for name in content(shelf.folder) if not name.startswith(".stemd-")]) in {0, 3}
+        assert publish.withdraw(shelf)
+        assert list(shelf.folder.iterdir()) == []
+        if not was_killed:
+            break
+    assert 5 < number < 499
+
+
+def test_the_journal_is_plain_json(shelf: Shelf, tmp_path: Path) -> None:
+    publish.publish(shelf, items(tmp_path / "made"))
+    assert json.loads(shelf.journal.read_bytes())["phase"] == "renaming"
