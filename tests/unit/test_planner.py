@@ -268,16 +268,18 @@ def test_files_not_begun_get_no_disk_that_begun_ones_will_write():
     assert plan.waits[2] == "needs 5.0 GiB disk in /state, 4.0 free"
 
 
-def test_ten_thousand_waiting_jobs_are_planned_in_twenty_milliseconds():
-    waiting = [
-        job(number * 7919 % 10_007, Stage.TAKE, f"r{number % 7}", need=Need(disk={STATE: GIB}))
-        for number in range(10_000)
-    ]
-    best = min(_timed(waiting) for _ in range(7))
+@pytest.mark.parametrize("taken", [0, 1, 4])
+def test_ten_thousand_waiting_jobs_are_planned_in_twenty_milliseconds(taken):
+    """At the start, and when the intake is full."""
+    need = Need(disk={STATE: GIB})
+    waiting = [job(number * 7919 % 10_007, Stage.TAKE, f"r{number % 7}", need=need) for number in range(10_000)]
+    waiting += [job(20_000 + number, Stage.NORMALISE, "b") for number in range(taken)]
+    best = min(_timed(waiting) for _ in range(9))
     assert best < 0.020
 
 
 def _timed(waiting: list[Candidate]) -> float:
+    """Processor time: other programs on the machine do not count."""
     start = time.process_time()
     plan = choose(waiting, [], machine(), NOW)
     took = time.process_time() - start

@@ -87,7 +87,7 @@ class _Draft:
             return
         decide = self._separate if stage is Stage.SEPARATE else self._without_engine
         for index, candidate in enumerate(candidates):
-            if stage is Stage.TAKE and self.slots["take"] >= self.limits.cpu_jobs:
+            if stage is Stage.TAKE and self._intake_is_full():
                 self._line_up(candidates[index:])
                 return
             if candidate.due > self.now:
@@ -163,6 +163,11 @@ class _Draft:
             self.ahead[candidate.rule] += 1
         elif candidate.stage is Stage.NORMALISE:
             self.taken[candidate.rule] += 1
+
+    def _intake_is_full(self) -> bool:
+        """Whether no file of any rule is copied any more, for now."""
+        enough = self.taken.total() - self.stuck[Stage.NORMALISE] >= self.limits.taken
+        return enough or self.slots["take"] >= self.limits.cpu_jobs
 
     def _line_up(self, candidates: list[Candidate]) -> None:
         """Give everybody behind a full intake a place: the short way for thousands of files."""
