@@ -31,7 +31,7 @@ NEWCOMERS = 5
 
 @dataclass
 class Studio:
-    """The machine: 32 GiB and two cards, of which others use a part that changes; the second card drops out every hour."""
+    """The machine: 32 GiB and two cards. Others use a changing part; the second card drops out thrice an hour."""
 
     dice: random.Random
     hunger: dict[str, float]
@@ -53,7 +53,7 @@ class Studio:
     def headroom(self, now: float, engines: dict[int, Separation]) -> Headroom:
         own = {number: Use(each.truth.ram, each.truth.vram) for number, each in engines.items()}
         ram = self.ram * (1 - self.others["ram"]) - sum(use.ram for use in own.values())
-        there = [index for index in range(len(self.cards)) if not (index == 1 and now % 3600 < 600)]
+        there = [index for index in range(len(self.cards)) if not (index == 1 and now % 1200 < 200)]
         gpus = []
         for index in there:
             name = f"cuda:{index}"
