@@ -31,8 +31,7 @@ if TYPE_CHECKING:
     from stemd.quality.spectra import Spectrum
 
 BANDS: Final = 12
-LOW_HZ: Final = 80.0
-HIGH_HZ: Final = 16_000.0
+EDGES_HZ: Final = np.geomspace(80.0, 16_000.0, BANDS + 1)
 SHARE: Final = 0.2
 ROUNDS: Final = 6
 SOFT: Final = 1e-5
@@ -65,10 +64,12 @@ class BleedMeter:
 
     def feed(self, vocal: Spectrum, others: Sequence[Spectrum]) -> None:
         """Take a batch of windows of the vocal's spectrum and of each other stem's."""
-        shape = (len(vocal), len(self._edges) - 1)
+        shape = (len(vocal), BANDS)
         voice = np.zeros(shape, dtype=np.float32)
         found = [(np.zeros(shape, dtype=np.float32), np.zeros(shape, dtype=np.float32)) for _ in others]
         for band, (low, high) in enumerate(zip(self._edges[:-1], self._edges[1:], strict=True)):
+            if low == high:
+                continue
             part = vocal[..., low:high].reshape(len(vocal), -1)
             power = part.real**2 + part.imag**2
             voice[:, band] = power.sum(axis=1)
@@ -84,7 +85,7 @@ class BleedMeter:
 
     def fits(self, place: int) -> Fits:
         """Return what was found against the stem at `place`."""
-        none = [np.zeros((0, len(self._edges) - 1), dtype=np.float32)]
+        none = [np.zeros((0, BANDS), dtype=np.float32)]
         return Fits(
             np.concatenate(self._voice or none),
             np.concatenate(self._gain[place] or none),
@@ -123,9 +124,7 @@ def _loudest(power: Table) -> NDArray[np.intp]:
 
 
 def _edges(rate: int) -> list[int]:
-    """First bins of the bands and the last one's end, strictly rising; at least one band."""
+    """First bins of the bands and the last one's end, rising; bands beyond the file's bandwidth are empty."""
     count = size(rate)
-    top = min(HIGH_HZ, 0.45 * rate)
-    hertz = np.geomspace(min(LOW_HZ, top / 2), top, BANDS + 1)
-    bins = np.unique(np.round(hertz * count / rate).astype(int))
-    return [int(each) for each in bins] if len(bins) > 1 else [0, count // 2 + 1]
+    bins = np.round(np.minimum(EDGES_HZ, 0.45 * rate) * count / rate)
+    return [int(each) for each in bins]

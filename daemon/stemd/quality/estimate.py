@@ -15,11 +15,19 @@ if TYPE_CHECKING:
 
 NOTHING: Final = -100.0
 """dB; the score where there is no vocal, or nothing of it."""
-LEAKS: Final = 0.5
-"""Gain (-6 dB) from which on a fit says that the vocal stem holds the band there, not the band's stem the vocal."""
+LEAKS: Final = 0.7
+"""Gain (-3 dB) from which on a fit says that the vocal stem holds the band there, not the band's stem the vocal."""
 EVIDENT: Final = (0.05, 0.10)
 """Evidence from where on a block's leak counts, and from where on it counts in full."""
-DOUBT: Final = (0.018, -30.0, 45.0)
+CHANCE: Final = np.array(
+    [0.0101, 0.027, 0.0332, 0.0136, 0.0067, 0.0043, 0.0019, 0.0009, 0.0007, 0.0006, 0.0005, 0.0004]
+)
+"""Evidence that clean stems show in each band, low to high: few bins, and instruments on the singer's notes. Means over
+the calibration half of the songs of scripts/bench-quality."""
+LEAST_CHANCE: Final = 0.003
+LEAST_SHARE: Final = 1e-5
+"""Of the vocal's power; a band with less holds noise or a codec's leftovers, and is not asked."""
+DOUBT: Final = (0.008, -30.0, 45.0)
 """Song-wide evidence at the border of chance, the level that a song with so little may have at most (dB), and by how
 many dB a tenfold evidence raises it. See scripts/bench-quality."""
 SILENT_DB: Final = -70.0
@@ -34,10 +42,19 @@ def power(fits: Fits) -> NDArray[np.float64]:
 
 
 def evidence(fits: Fits) -> float | None:
-    """Song-wide evidence of a leak, 0 to 1: the blocks' mean, weighted by the vocal's amplitude; None without vocal."""
+    """Song-wide evidence of a leak, 0 to 1; None without vocal.
+
+    In each band the blocks' mean, weighted by the vocal's amplitude; over the bands the mean weighted by how much more
+    a leak says there than chance does, and mildly by the vocal.
+    """
     weight = np.sqrt(fits.voice.astype(np.float64))
-    total = float(weight.sum())
-    return float((weight * fits.evidence * (fits.gain < LEAKS)).sum()) / total if total > 0 else None
+    amount = weight.sum(axis=0)
+    if not amount.sum() > 0:
+        return None
+    found = (weight * fits.evidence * (fits.gain < LEAKS)).sum(axis=0) / np.maximum(amount, 1e-30)
+    share = fits.voice.sum(axis=0, dtype=np.float64)
+    asked = (share > LEAST_SHARE * share.sum()) * (amount / amount.sum()) ** 0.3 / (CHANCE + LEAST_CHANCE)
+    return float((asked * found).sum() / asked.sum())
 
 
 def level(fits: Fits) -> float | None:

@@ -10,7 +10,7 @@ from stemd.quality import decibel
 from stemd.quality.ranges import Ranges, runs
 from stemd.quality.report import Levels
 from stemd.quality.truepeak import TruePeak
-from stemd.quality.windows import Windows
+from stemd.quality.windows import Windows, power
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -25,9 +25,16 @@ CLIPPED_RUN: Final = 3
 """Samples of a flat top that count as clipping; one or two at full scale are an ordinary peak."""
 SILENT_DB: Final = -70.0
 """dBFS RMS; below it a window is silence (16-bit noise floor with dither is about -93, tape about -65)."""
+LOUDEST: Final = np.float32(1e6)
+"""Linear, 120 dB over full scale: beyond it a float file holds no sound but a fault, as it does with NaN."""
 SILENT_SECONDS: Final = 1.0
 OUTLINE: Final = 1200
 """Points of the waveform picture."""
+
+
+def sound(block: Block) -> NDArray[np.bool_]:
+    """Tell which samples are sound: finite, and at most LOUDEST."""
+    return np.abs(block) <= LOUDEST
 
 
 class LevelMeter:
@@ -55,7 +62,7 @@ class LevelMeter:
         magnitude = np.abs(block).max(axis=1, initial=0.0)
         self._over += int(np.count_nonzero(magnitude > 1.0))
         self._draw(magnitude)
-        self.windows.feed(np.einsum("fc,fc->f", block, block) / max(1, self._channels))
+        self.windows.feed(power(block))
         self.frames += len(block)
         return block
 
@@ -94,11 +101,11 @@ class LevelMeter:
         return self._outline
 
     def _finite(self, block: Block) -> Block:
-        good = np.isfinite(block)
+        good = sound(block)
         if good.all():
             return block
         self._bad += int(good.size - np.count_nonzero(good))
-        for start, end in runs(~good.all(axis=1)):
+        for start, end in runs(np.asarray(~good.all(axis=1))):
             self._bad_ranges.add(self.frames + start, self.frames + end)
         return np.where(good, block, np.float32(0.0))
 

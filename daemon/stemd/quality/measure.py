@@ -1,4 +1,4 @@
-"""One pass over the mix and its stems, block by block, and the report of it."""
+"""One pass over the mix and its stems, block by block, and the report of it; a second one where the leak comes late."""
 
 from __future__ import annotations
 
@@ -9,20 +9,22 @@ import numpy as np
 
 from stemd.errors import StemdError
 from stemd.quality import decibel, estimate, files_out, verdict
-from stemd.quality.bleed import BleedMeter
-from stemd.quality.levels import LevelMeter
-from stemd.quality.null import NullTest
+from stemd.quality.compare import Comparison
+from stemd.quality.levels import LevelMeter, sound
 from stemd.quality.pairing import Pairing, pair
 from stemd.quality.recording import Block, Recording
 from stemd.quality.report import Bleed, Report, Request
-from stemd.quality.spectra import Spectra
-from stemd.quality.windows import Windows, length
+from stemd.quality.windows import length
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
 
+    from numpy.typing import NDArray
+
 BLOCK_SECONDS: Final = 2.0
 MIX: Final = "mix"
+FIRST_PASS: Final = 0.9
+"""Of the progress; the rest is for the second pass, which is rare, and for the picture."""
 
 
 def measure(
@@ -41,7 +43,7 @@ def measure(
     with ExitStack() as open_files:
         stems = {name: open_files.enter_context(Recording(name, path)) for name, path in request.stems.items()}
         mix = open_files.enter_context(Recording(MIX, request.mix)) if request.mix is not None else None
-        session = _Pass(stems, mix, pairing)
+        session = _Session(stems, mix, pairing)
         session.run(on_progress, stopped)
         report = session.report(request)
     files_out.write(report, request, session.outlines)
@@ -49,108 +51,95 @@ def measure(
     return report
 
 
-class _Pass:
-    """The meters of one measurement, fed together."""
+class _Session:
+    """The files and meters of one measurement."""
 
     def __init__(self, stems: Mapping[str, Recording], mix: Recording | None, pairing: Pairing) -> None:
-        self._stems, self._pairing = stems, pairing
+        self._stems, self._mix, self._pairing = stems, mix, pairing
         self._rate = _common_rate(stems)
-        self._mix = mix
         self._comparable = mix is not None and mix.rate == self._rate and _fit(mix, stems)
-        everything = dict(stems) | ({MIX: mix} if mix else {})
-        self._channels = max(each.channels for each in everything.values())
+        self._files = {**stems, **({MIX: mix} if mix else {})}
+        self._channels = max(each.channels for each in self._files.values())
+        self._against = self._measured_against()
         self._meters = {
-            name: LevelMeter(name, each.rate, each.channels, each.frames) for name, each in everything.items()
+            name: LevelMeter(name, each.rate, each.channels, each.frames) for name, each in self._files.items()
         }
-        self._null = NullTest(self._rate)
-        self._others = self._measured_others()
-        self._spectra = Spectra(self._rate, self._channels, 1 + len(self._others))
-        self._bleed = BleedMeter(self._rate, len(self._others))
-        self._made = Windows(self._rate)
+        self._compared = self._bleed = self._comparison()
+        self.lag = 0
 
     @property
-    def outlines(self) -> dict[str, np.ndarray]:
+    def outlines(self) -> dict[str, NDArray[np.float32]]:
         """Waveforms for the picture, by stem."""
         return {name: meter.outline for name, meter in self._meters.items()}
 
     def run(self, on_progress: Callable[[float], None], stopped: Callable[[], bool]) -> None:
-        """Read everything to the end of the longest file."""
-        longest = max(each.frames for each in self._stems.values())
-        size = max(length(self._rate), int(BLOCK_SECONDS * self._rate))
-        done = 0
-        while self._take(size):
-            done += size
-            on_progress(min(0.99, done / max(1, longest)))
-            if stopped():
-                raise StemdError("cancelled", "the measurement was cancelled", "Ask again when it is wanted.")
-        if self._others:
-            for batch in self._spectra.finish():
-                self._bleed.feed(batch[0], batch[1:])
+        """Read everything to the end of the longest file; once more where the leak comes late."""
+        self._read(self._compared, lambda done: on_progress(FIRST_PASS * done), stopped, levels=True)
+        self.lag = self._compared.lag
+        if self.lag:
+            for each in self._files.values():
+                each.seek(0)
+            self._bleed = self._comparison(self.lag)
+            self._read(self._bleed, lambda _: on_progress(FIRST_PASS), stopped, levels=False)
 
     def report(self, request: Request) -> Report:
         """Put together what the meters found."""
         levels = {name: meter.finish(self._source_frames(name)) for name, meter in self._meters.items()}
-        bleed = tuple(self._bleed_into(place, name) for place, name in enumerate(self._others))
-        null = self._null if self._comparable and self._pairing.complete else None
-        seconds = max(each.frames / each.rate for each in levels.values())
-        curves = {name: tuple(decibel.curve(meter.windows.power)) for name, meter in self._meters.items()}
-        return verdict.judged(
-            Report(
-                title=request.title,
-                verdict="pass",
-                seconds=seconds,
-                mix=levels.get(MIX) if self._mix else None,
-                stems=tuple(levels[name] for name in self._stems),
-                bleed=bleed,
-                vocals=self._pairing.vocals,
-                accompaniment=self._pairing.accompaniment,
-                accompaniment_from=self._pairing.made_from,
-                null_db=null.db if null else None,
-                null_of=self._pairing.complete if null else (),
-                seam_db=None,
-                thresholds=request.thresholds,
-                flags=(),
-                curves=curves,
-                step=length(self._rate) / self._rate,
-            ),
-            null.windows if null else None,
-            {name: each.lossy for name, each in self._stems.items()},
+        null = self._compared.null if self._comparable and self._pairing.complete else None
+        found = Report(
+            title=request.title,
+            verdict="pass",
+            seconds=max(each.frames / each.rate for each in levels.values()),
+            mix=levels.get(MIX) if self._mix else None,
+            stems=tuple(levels[name] for name in self._stems),
+            bleed=tuple(self._bleed_into(place, name) for place, name in enumerate(self._against)),
+            vocals=self._pairing.vocals,
+            accompaniment=self._pairing.accompaniment,
+            accompaniment_from=self._pairing.made_from,
+            null_db=null.db if null else None,
+            null_of=self._pairing.complete if null else (),
+            seam_db=None,
+            thresholds=request.thresholds,
+            flags=(),
+            curves={name: tuple(decibel.curve(meter.windows.power)) for name, meter in self._meters.items()},
+            step=length(self._rate) / self._rate,
         )
+        lossy = {name: each.lossy for name, each in self._stems.items()}
+        return verdict.judged(found, null.windows if null else None, lossy)
 
-    def _take(self, size: int) -> bool:
+    def _comparison(self, lag: int = 0) -> Comparison:
+        return Comparison(self._rate, self._channels, self._pairing, self._against, lag)
+
+    def _read(
+        self, into: Comparison, on_progress: Callable[[float], None], stopped: Callable[[], bool], *, levels: bool
+    ) -> None:
+        size = max(length(self._rate), int(BLOCK_SECONDS * self._rate))
+        longest = max(1, *(each.frames for each in self._stems.values()))
+        done = 0
+        while self._take(into, size, levels=levels):
+            done += size
+            on_progress(min(1.0, done / longest))
+            if stopped():
+                raise StemdError("cancelled", "the measurement was cancelled", "Ask again when it is wanted.")
+        into.finish()
+
+    def _take(self, into: Comparison, size: int, *, levels: bool) -> bool:
         """Read and feed one block of everything; False at the end of all files."""
-        blocks = {name: self._meters[name].feed(each.read(size)) for name, each in self._stems.items()}
-        mix = self._meters[MIX].feed(self._mix.read(size)) if self._mix else None
-        longest = max((len(block) for block in blocks.values()), default=0)
-        if self._comparable and mix is not None:
-            longest = max(longest, len(mix))
-        if not longest:
-            return mix is not None and len(mix) > 0
-        self._compare({name: self._widened(block, longest) for name, block in blocks.items()}, mix, longest)
+        blocks = {name: self._block(name, size, levels=levels) for name in self._files}
+        if not any(len(block) for block in blocks.values()):
+            return False
+        mix = blocks.pop(MIX, None) if self._mix else None
+        compared = mix if self._comparable else None
+        frames = max(len(block) for block in (*blocks.values(), *(() if compared is None else (compared,))))
+        whole = {name: self._widened(block, frames) for name, block in blocks.items()}
+        into.feed(whole, None if compared is None else self._widened(compared, frames))
         return True
 
-    def _compare(self, blocks: dict[str, Block], mix: Block | None, longest: int) -> None:
-        full = self._widened(mix, longest) if mix is not None and self._comparable else None
-        if full is not None and self._pairing.complete:
-            self._null.feed(full, _sum([blocks[name] for name in self._pairing.complete]))
-        if not self._others or self._pairing.vocals is None:
-            return
-        voice = blocks[self._pairing.vocals]
-        others = [self._other(name, blocks, full, voice) for name in self._others]
-        for batch in self._spectra.feed([voice, *others]):
-            self._bleed.feed(batch[0], batch[1:])
+    def _block(self, name: str, size: int, *, levels: bool) -> Block:
+        block = self._files[name].read(size)
+        return self._meters[name].feed(block) if levels else np.where(sound(block), block, np.float32(0.0))
 
-    def _other(self, name: str, blocks: dict[str, Block], mix: Block | None, voice: Block) -> Block:
-        """The next frames of a stem that the vocal is held against, made where it is not a file."""
-        if name in blocks:
-            return blocks[name]
-        made = _sum([blocks[each] for each in self._pairing.summed]) if self._pairing.summed else None
-        if made is None:
-            made = (mix if mix is not None else voice) - voice
-        self._made.feed(np.einsum("fc,fc->f", made, made) / self._channels)
-        return made
-
-    def _measured_others(self) -> list[str]:
+    def _measured_against(self) -> list[str]:
         """Stems that the vocal is held against: the accompaniment first, then each other stem that is not its own."""
         voice, main = self._pairing.vocals, self._pairing.accompaniment
         if voice is None or main is None or (not self._pairing.summed and not self._comparable):
@@ -159,18 +148,19 @@ class _Pass:
 
     def _bleed_into(self, place: int, name: str) -> Bleed:
         fits = self._bleed.fits(place)
-        voice = self._meters[str(self._pairing.vocals)].windows.power
-        other = (self._meters[name].windows if name in self._meters else self._made).power
+        singer = self._meters[str(self._pairing.vocals)]
+        voice = singer.windows.power
+        other = (self._meters[name].windows if name in self._meters else self._compared.made).power
         count = min(len(voice), len(other))
-        curves = decibel.curve(voice[:count]), decibel.curve(other[:count])
-        silent = self._meters[str(self._pairing.vocals)].silent
-        level = None if silent else estimate.level(fits)
+        level = None if singer.silent else estimate.level(fits)
         return Bleed(
             into=name,
             db=level,
             score=estimate.NOTHING if level is None else max(estimate.NOTHING, level),
             evidence=estimate.evidence(fits),
-            envelope_correlation=estimate.envelope_correlation(*curves),
+            envelope_correlation=estimate.envelope_correlation(
+                decibel.curve(voice[:count]), decibel.curve(other[:count])
+            ),
             reverse_db=estimate.reverse(fits, voice, other),
             step=length(self._rate) / self._rate,
             windows=tuple(estimate.windowed(fits).tolist()),
@@ -180,8 +170,7 @@ class _Pass:
         """Frames that this stem should have."""
         if self._mix is None or name == MIX:
             return None
-        meter = self._meters[MIX]
-        return round(meter.frames * self._meters[name].rate / self._mix.rate)
+        return round(self._meters[MIX].frames * self._files[name].rate / self._mix.rate)
 
     def _widened(self, block: Block, frames: int) -> Block:
         """Pad with silence at the end and repeat a mono channel, to (frames, channels) of the widest file."""
@@ -204,10 +193,3 @@ def _fit(mix: Recording, stems: Mapping[str, Recording]) -> bool:
     """Whether mix and stems can be subtracted: the same channels, or mono against anything."""
     counts = {mix.channels} | {each.channels for each in stems.values()}
     return len(counts - {1}) <= 1
-
-
-def _sum(blocks: list[Block]) -> Block:
-    total = blocks[0].copy()
-    for block in blocks[1:]:
-        total += block
-    return total

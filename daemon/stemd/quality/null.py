@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from stemd.quality import decibel
-from stemd.quality.windows import Windows
+from stemd.quality.windows import Windows, power
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -25,8 +25,8 @@ class NullTest:
     def feed(self, mix: Block, total: Block) -> None:
         """Take the next frames of the mix and of the stems' sum, (frames, channels) each."""
         rest = mix - total
-        self._rest.feed(np.einsum("fc,fc->f", rest, rest))
-        self._mix.feed(np.einsum("fc,fc->f", mix, mix))
+        self._rest.feed(power(rest))
+        self._mix.feed(power(mix))
 
     @property
     def db(self) -> float | None:

@@ -9,6 +9,9 @@ import numpy as np
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
+    from stemd.quality.recording import Block
+
+
 FRAMES: Final = 21
 """STFT frames of one window (see `spectra`); 22,050 samples at 44,100 Hz are 21 hops of 1,050."""
 
@@ -21,6 +24,11 @@ def hop(rate: int) -> int:
 def length(rate: int) -> int:
     """Return samples of one window: half a second, to a multiple of the hop."""
     return FRAMES * hop(rate)
+
+
+def power(block: Block) -> NDArray[np.float64]:
+    """Mean power of each frame over the channels, (frames,)."""
+    return np.asarray(np.einsum("fc,fc->f", block, block, dtype=np.float64) / max(1, block.shape[1]))
 
 
 class Windows:
