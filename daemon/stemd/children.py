@@ -22,6 +22,7 @@ if TYPE_CHECKING:
 
 _GRACE: Final = 3.0  # seconds from "cancel" to the end of the process
 _LISTEN: Final = 0.2  # seconds between looks at `stop`
+_NICE: Final = 10  # a person at the machine comes first
 _STALL: Final = 300.0  # seconds; loading a model and one segment on a slow processor take less
 _ENVIRONMENT_CODES: Final = frozenset({"model-missing", "model-damaged", "no-network", "no-gpu", "unknown-stem",
                                        "unknown-model", "segment-too-long", "model-refused", "disk-full"})  # fmt: skip
@@ -94,7 +95,7 @@ class Worker:
     def _ready(self) -> Child:
         if self._child is None or not self._child.alive:
             self._drop(0.0)
-            self._child = start(self._argv)
+            self._child = start(self._argv, nice=_NICE)
         return self._child
 
     def _drop(self, grace: float) -> None:

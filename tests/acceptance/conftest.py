@@ -57,10 +57,10 @@ class Stemd:
         return json.loads(self(*words, "--json").stdout)
 
     def start(self, *more: str) -> None:
-        self.daemon = subprocess.Popen(
-            [STEMD, "run", *more], cwd=self.home, env=self.env,
-            stdout=subprocess.DEVNULL, stderr=(self.home / "log").open("ab"),
-        )  # fmt: skip
+        with (self.home / "log").open("ab") as log:
+            self.daemon = subprocess.Popen(
+                [STEMD, "run", *more], cwd=self.home, env=self.env, stdout=subprocess.DEVNULL, stderr=log
+            )
 
     def stop(self, number: int = signal.SIGTERM, within: float = 10.0) -> int:
         assert self.daemon is not None

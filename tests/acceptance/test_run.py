@@ -5,11 +5,12 @@ import os
 import random
 import signal
 import subprocess
+import sys
 import time
 from hashlib import sha256
+from pathlib import Path
 
 import pytest
-
 
 pytestmark = [pytest.mark.acceptance, pytest.mark.timeout(400)]
 
@@ -38,14 +39,14 @@ def test_killed_at_random_moments_everything_is_delivered_once(stemd, tone):
     delivered = [manifest["source"]["sha256"] for manifest in manifests(stemd)]
     assert sorted(delivered) == sorted(wanted), stemd.log
     assert stemd.tree("in") == [f"_done/album {number}/song.wav" for number in range(3)]
-    assert not [path for path in stemd.home.rglob(".stemd-*")]
+    assert not list(stemd.home.rglob(".stemd-*"))
 
 
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
 def test_stops_within_ten_seconds_and_carries_on(stemd, number, tone):
     tone(stemd.home / "in" / "long.wav", 40)
     stemd.start()
-    stemd.wait_until(lambda: (stemd.home / "state/ledger.sqlite3").exists())
+    stemd.wait_until((stemd.home / "state/ledger.sqlite3").exists)
     stemd.wait_until(lambda: any(job["progress"] > 0 for job in separating(stemd)))
     assert stemd.stop(number) == 0
     assert stemd.tree("out") == []
@@ -88,14 +89,14 @@ def test_the_daemon_imports_neither_torch_nor_numpy_and_is_small(stemd):
     stemd.start()
     stemd.wait_until(lambda: "works with" in stemd.log)
     time.sleep(2)
-    maps = open(f"/proc/{stemd.daemon.pid}/maps").read()
+    maps = Path(f"/proc/{stemd.daemon.pid}/maps").read_text()
     assert "torch" not in maps
     assert "numpy" not in maps
-    resident = int(open(f"/proc/{stemd.daemon.pid}/statm").read().split()[1]) * os.sysconf("SC_PAGE_SIZE")
+    resident = int(Path(f"/proc/{stemd.daemon.pid}/statm").read_text().split()[1]) * os.sysconf("SC_PAGE_SIZE")
     assert resident < 80e6
     told = subprocess.run(
         ["python3", "-X", "importtime", "-m", "stemd", "status"], cwd=stemd.home, capture_output=True, text=True,
-        env=stemd.env | {"PATH": f"{os.path.dirname(os.sys.executable)}:{stemd.env['PATH']}"}, check=False,
+        env=stemd.env | {"PATH": f"{Path(sys.executable).parent}:{stemd.env['PATH']}"}, check=False,
     ).stderr  # fmt: skip
     assert not {"torch", "numpy", "demucs"} & {line.rpartition("|")[2].strip() for line in told.splitlines()}
 
@@ -137,7 +138,9 @@ def test_the_same_recording_again_is_answered_from_its_job(stemd, tone):
 
 def test_a_full_outbox_waits_and_resumes_by_itself(stemd, tone):
     mounted = subprocess.run(
-        ["mount", "-t", "tmpfs", "-o", "size=64k", "stemd-test", str(stemd.home / "out")], capture_output=True, check=False
+        ["mount", "-t", "tmpfs", "-o", "size=64k", "stemd-test", str(stemd.home / "out")],
+        capture_output=True,
+        check=False,
     )
     if mounted.returncode:
         pytest.skip(f"cannot mount here: {mounted.stderr.decode().strip()}")
@@ -161,10 +164,12 @@ def test_an_engine_that_is_killed_costs_one_try(stemd, tone):
     stemd.wait_until(lambda: any(job["progress"] > 0 for job in separating(stemd)))
     pids = subprocess.run(["pgrep", "-f", "stemd.engine"], capture_output=True, text=True, check=True).stdout.split()
     for pid in pids:
-        if int(open(f"/proc/{pid}/stat").read().split()[3]) == stemd.daemon.pid:
+        if int(Path(f"/proc/{pid}/stat").read_text().split()[3]) == stemd.daemon.pid:
             os.kill(int(pid), signal.SIGKILL)
     stemd.wait_until(lambda: stemd.json("jobs", "--status", "done"))
     texts = [event["text"] for event in stemd.json("jobs")[0]["events"]]
     starts = [text for text in texts if text.startswith("separate started")]
-    assert len(starts) == 2
-    assert "segment 2 s" in starts[1] or "segment" in starts[1]
+    assert starts == [
+        "separate started on cpu, auto, batch 1, segment 4 s",
+        "separate started on cpu, auto, batch 1, segment 2 s",  # a kill is how the kernel says: less memory
+    ]

@@ -23,7 +23,7 @@ class FakeWorkers:
 
     def card(self, model):
         digest = hashlib.sha256(model.encode()).hexdigest()
-        return ModelCard(model, digest, SOURCES, 44100, 2, 1.0, {name: (0,) for name in SOURCES}, "htdemucs", 1_000_000)
+        return ModelCard(model, digest, SOURCES, 44100, 2, 1.0, dict.fromkeys(SOURCES, (0,)), "htdemucs", 1_000_000)
 
     def separate(self, request, work, stall=0.0):
         for step in range(10):

@@ -1,4 +1,4 @@
-"""The daemon's side of a worker process: answers, progress, stop, stall, death, memory. The worker is a small script."""
+"""The daemon's side of a worker process, which here is a small script: answers, stop, stall, death, memory."""
 
 import os
 import signal
@@ -116,12 +116,17 @@ def test_a_stop_is_heard_at_once_whatever_the_worker_does(worker, do):
     assert time.monotonic() - began < 8
 
 
+def hang(worker):
+    with pytest.raises(WorkerFault):
+        ask(worker, "hang", stall=1.5)
+
+
 def test_unloading_gives_the_process_back_but_never_one_at_work(worker):
     pid = ask(worker, "work")["pid"]
     worker.unload()
     assert worker.pid is None
     assert ask(worker, "work")["pid"] != pid
-    busy = threading.Thread(target=lambda: pytest.raises(WorkerFault, ask, worker, "hang", stall=1.5))
+    busy = threading.Thread(target=hang, args=[worker])
     busy.start()
     time.sleep(0.5)
     worker.unload()

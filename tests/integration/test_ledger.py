@@ -9,11 +9,13 @@ import pytest
 
 from stemd import flow
 from stemd.errors import StemdError
-from stemd.ledger import Lock, arrivals, facts, jobs, locked, open_for_asking, open_for_writing, requests
+from stemd.ledger import Lock, arrivals, facts, jobs, locked, open_for_asking, open_for_writing, requests, store
 from stemd.ledger.jobs import Stale
-from stemd.model import Arrival, Artifact, Failed, Finished, Measurement, Stage, Stat, Status
+from stemd.model import Arrival, Artifact, Change, Failed, Finished, Measurement, Stage, Stat, Status
+from stemd.mounts import FileSystem
 
 NOW = 1_790_000_000.0
+SEEN = Stat(1, 2, 3)
 
 
 @pytest.fixture
@@ -23,7 +25,7 @@ def ledger(tmp_path):
     opened.close()
 
 
-def arrive(ledger, name=b"caf\xe9.wav", stat=Stat(1, 2, 3), rule="r"):
+def arrive(ledger, name=b"caf\xe9.wav", stat=SEEN, rule="r"):
     return jobs.admit(ledger, [(Arrival(rule, b"/in/" + name, stat), name)], NOW)
 
 
@@ -52,7 +54,7 @@ def test_a_transition_hits_the_row_it_was_made_for_and_leaves_its_event(ledger):
 def test_an_arrow_that_does_not_exist_is_refused(ledger):
     (job,) = arrive(ledger)
     with pytest.raises(StemdError, match="cannot go from waiting to done"):
-        jobs.apply(ledger, job, flow.after(job, Finished()).__class__(Stage.RETIRE, Status.DONE, "cheat"), NOW)
+        jobs.apply(ledger, job, Change(Stage.RETIRE, Status.DONE, "cheat"), NOW)
 
 
 def test_events_can_only_be_added(ledger, tmp_path):
@@ -173,8 +175,6 @@ def test_an_older_ledger_is_copied_before_it_is_migrated(tmp_path, monkeypatch):
     ledger.close()
     more = tmp_path / "migrations"
     more.mkdir()
-    from stemd.ledger import store
-
     for file in store.MIGRATIONS.glob("0*.py"):
         (more / file.name).write_bytes(file.read_bytes())
     (more / "0999_more.py").write_text("def up(m, db):\n    db.execute_sql('CREATE TABLE more (x)')\n")
@@ -196,9 +196,6 @@ def test_a_damaged_ledger_is_named(tmp_path):
 
 
 def test_a_state_folder_on_a_network_share_is_refused(tmp_path, monkeypatch):
-    from stemd.ledger import store
-    from stemd.mounts import FileSystem
-
     monkeypatch.setattr(store, "filesystem", lambda path: FileSystem("nfs4", path))
     with pytest.raises(StemdError) as refusal:
         open_for_writing(tmp_path)

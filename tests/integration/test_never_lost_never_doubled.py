@@ -3,6 +3,7 @@
 Real ledger, folders, ffmpeg, processes and SIGKILL; only the network is a fake that keeps the workers' contract.
 """
 
+import contextlib
 import json
 import os
 import shutil
@@ -68,10 +69,9 @@ class Studio(RuleBasedStateMachine):
         self.contents = set()
 
     def start(self, *more):
-        return subprocess.Popen(
-            [sys.executable, str(DAEMON), str(self.home / "config.toml"), *more],
-            stdout=subprocess.DEVNULL, stderr=(self.home / "log").open("ab"),
-        )  # fmt: skip
+        command = [sys.executable, str(DAEMON), str(self.home / "config.toml"), *more]
+        with (self.home / "log").open("ab") as log:
+            return subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=log)
 
     @rule(name=st.sampled_from(NAMES))
     def file_appears(self, name):
@@ -97,10 +97,8 @@ class Studio(RuleBasedStateMachine):
         source, target = self.home / "in" / name, self.home / "in" / other
         if source.exists() and not target.exists():
             target.parent.mkdir(exist_ok=True)
-            try:
+            with contextlib.suppress(FileNotFoundError):  # the daemon was faster
                 source.rename(target)
-            except FileNotFoundError:  # the daemon was faster
-                pass
 
     @rule(name=st.sampled_from(NAMES))
     def file_vanishes(self, name):
@@ -157,7 +155,7 @@ class Studio(RuleBasedStateMachine):
         assert self.files("in", without="_done") == [], story
         kept = {sha256(path.read_bytes()).hexdigest() for path in self.files("in/_done")}
         assert left <= kept, story
-        hidden = [path for path in self.home.rglob(".stemd-*")]
+        hidden = list(self.home.rglob(".stemd-*"))
         assert not hidden, f"left behind: {hidden}\n{story}"
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Literal
 
 from annotated_types import Ge, Gt, Le
 
@@ -36,11 +36,13 @@ class Daemon:
 class Schedule:
     """[schedule]: when work may start.
 
-    active: hours and days as `hours.parse` reads them; empty means always. yield_*: percent of use by others above
+    active: hours and days as `hours.parse` reads them; empty means always. at_end: whether a running separation is
+    finished when the hours end, or stopped and begun again in the next. yield_*: percent of use by others above
     which nothing new starts; 0 means never yield.
     """
 
     active: tuple[str, ...] = ()
+    at_end: Literal["finish", "pause"] = "finish"
     yield_cpu_percent: Annotated[float, Ge(0), Le(100)] = 0.0
     yield_gpu_percent: Annotated[float, Ge(0), Le(100)] = 0.0
 

@@ -251,6 +251,8 @@ class Service:
                 text = f"{start.stage} started" + (f" on {start.rung}" if start.rung else "")
                 job = jobs.claim(self.ledger, jobs.get(self.ledger, start.job), time.time(), text)
                 self.runner.start(job, rule, start, self.planning.dispatch.limit(job, rule, start.rung))
+        for number in self.planning.outstayed(self.runner.running):
+            self.runner.stop(number)
         self._next_plan = now + self._until_next_plan(idle=idle)
 
     def _until_next_plan(self, *, idle: bool) -> float:

@@ -10,7 +10,7 @@ from stemd.headroom import Meter
 from stemd.ledger import facts, jobs
 from stemd.model import Fall, Stage, Status
 from stemd.planner import Limits, Plan, Warm, choose
-from stemd.schedule import Manners, gate, yielding
+from stemd.schedule import Manners, active, gate, yielding
 from stemd.service.dispatch import NEWCOMERS, Dispatch
 
 if TYPE_CHECKING:
@@ -25,6 +25,7 @@ if TYPE_CHECKING:
 
 _GIB: Final = 1 << 30
 _FRESH: Final = 1.0  # seconds for which a measurement is good enough to plan with
+_LONG: Final = frozenset({Stage.NORMALISE, Stage.SEPARATE})
 _STEMS_NEEDED: Final = frozenset({Stage.CHECK, Stage.DELIVER})
 
 
@@ -86,6 +87,13 @@ class Planning:
         for device in plan.drops:
             self._pool.unload(device)
         return plan.starts
+
+    def outstayed(self, running: dict[int, Running]) -> list[int]:
+        """Tell which running jobs should stop, because the hours have ended and nothing is to be finished outside."""
+        settings = self.dispatch.settings.schedule
+        if settings.at_end == "finish" or active(settings.active, time.time()):
+            return []
+        return [job for job, stage in running.items() if stage.start.stage in _LONG]
 
     def fell(self, ended: Ended) -> None:
         """Memory ran out: remember how much there was, so that the job goes on with less."""

@@ -113,7 +113,7 @@ class Runner:
         """What an exception means for the job."""
         match error:
             case Stopping():
-                return Retry(0.0, "the daemon was stopping", counts=False)
+                return Retry(0.0, f"{job.stage} was interrupted", counts=False)
             case OutOfMemory():
                 return Retry(0.0, error.message, counts=False, code=error.code, hint=error.hint)
             case EnvironmentFault():

@@ -17,6 +17,8 @@ import weakref
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, TypeAlias
 
+import psutil
+
 from stemd.errors import EnvironmentFault
 
 if TYPE_CHECKING:
@@ -30,6 +32,7 @@ TAIL = 16 * 1024
 
 _DAEMONS_OWN = ("NOTIFY_SOCKET", "WATCHDOG_USEC", "WATCHDOG_PID", "LISTEN_FDS", "LISTEN_PID", "LISTEN_FDNAMES")
 _OOM_SCORE = 500  # of 1000: when memory runs out the kernel takes a child, not the daemon
+_LAST_IN_LINE = 7  # of the best-effort disk priorities 0 to 7
 _REAP_SECONDS = 5.0
 
 
@@ -166,9 +169,10 @@ def _restrict(pid: int, nice: int, limits: Limits) -> None:
         (resource.RLIMIT_FSIZE, limits.file_size),
         (resource.RLIMIT_CPU, limits.cpu),
     )
-    with contextlib.suppress(OSError):
+    with contextlib.suppress(OSError, psutil.Error):
         if nice:
             os.setpriority(os.PRIO_PROCESS, pid, nice)
+            psutil.Process(pid).ionice(psutil.IOPRIO_CLASS_BE, _LAST_IN_LINE)
     for kind, value in wanted:
         if value is not None:
             with contextlib.suppress(OSError, ValueError):

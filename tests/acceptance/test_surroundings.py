@@ -1,0 +1,106 @@
+"""Inboxes that go and come back, a configuration that changes, hours that end: the daemon goes on."""
+
+import os
+import signal
+import subprocess
+from datetime import datetime, timedelta
+
+import pytest
+
+pytestmark = [pytest.mark.acceptance, pytest.mark.timeout(400)]
+
+
+def inbox_state(stemd):
+    return {inbox["rule"]: inbox["state"] for inbox in stemd.json("status")["inboxes"]}
+
+
+def test_an_inbox_that_vanishes_is_offline_and_picked_up_again(stemd, tone):
+    stemd.start()
+    stemd.wait_until(lambda: "works with" in stemd.log)
+    stemd.wait_until(lambda: inbox_state(stemd) == {"r": "online"})
+    (stemd.home / "in").rename(stemd.home / "away")
+    stemd.wait_until(lambda: inbox_state(stemd) == {"r": "offline"})
+    tone(stemd.home / "away/a.wav", 1)
+    (stemd.home / "away").rename(stemd.home / "in")
+    stemd.wait_until(lambda: stemd.json("jobs", "--status", "done"))
+    assert inbox_state(stemd) == {"r": "online"}
+
+
+def test_an_unmounted_inbox_is_offline_and_its_files_are_not_forgotten(stemd, tone):
+    inbox = stemd.home / "in"
+    mount = ["mount", "-t", "tmpfs", "stemd-test", str(inbox)]
+    mounted = subprocess.run(mount, capture_output=True, check=False)
+    if mounted.returncode:
+        pytest.skip(f"cannot mount here: {mounted.stderr.decode().strip()}")
+    try:
+        stemd.start()
+        stemd.wait_until(lambda: "works with" in stemd.log)
+        stemd.wait_until(lambda: inbox_state(stemd) == {"r": "online"})
+        subprocess.run(["umount", "-l", str(inbox)], check=True)
+        stemd.wait_until(lambda: inbox_state(stemd) == {"r": "offline"})
+        subprocess.run(mount, check=True)
+        tone(inbox / "a.wav", 1)
+        stemd.wait_until(lambda: stemd.json("jobs", "--status", "done"))
+        stemd.stop()
+    finally:
+        subprocess.run(["umount", "-l", str(inbox)], check=False, capture_output=True)
+
+
+def test_a_valid_configuration_is_taken_in_and_a_wrong_one_is_not(stemd, tone):
+    stemd.start()
+    stemd.wait_until(lambda: "works with" in stemd.log)
+    good = (stemd.home / "config.toml").read_text()
+    (stemd.home / "config.toml").write_text(good.replace('"demo"', '"demo"\nshiftz = 3'))
+    stemd.daemon.send_signal(signal.SIGHUP)
+    stemd.wait_until(lambda: "is not used" in stemd.log)
+    assert "shifts" in stemd.log  # did you mean
+    more = '\n[[rule]]\nname = "second"\ninbox = "in2"\noutbox = "out2"\nmodel = "demo"\nsettle = 0.3\n'
+    (stemd.home / "config.toml").write_text(good + more)
+    stemd.daemon.send_signal(signal.SIGHUP)
+    stemd.wait_until(lambda: "is in force" in stemd.log)
+    tone(stemd.home / "in2/b.wav", 1)
+    stemd.wait_until(lambda: stemd.json("jobs", "--status", "done"))
+    assert "b/vocals.wav" in stemd.tree("out2")
+
+
+def test_a_symbolic_link_is_reported_and_not_followed(stemd, tone):
+    real = tone(stemd.home / "elsewhere.wav", 1)
+    (stemd.home / "in/link.wav").symlink_to(real)
+    stemd("run", "--once")
+    assert stemd.json("jobs") == []
+    done = stemd("run", "--once")
+    assert "symbolic link, not followed" in done.stderr
+    assert real.exists()
+
+
+def test_a_name_that_is_not_utf8_comes_back_under_it(stemd, tone):
+    tone(stemd.home / "x.wav", 1).rename(os.fsdecode(os.fsencode(stemd.home) + b"/in/caf\xe9.wav"))
+    stemd("run", "--once")
+    assert any(name.startswith("caf\udce9/vocals") for name in stemd.tree("out"))
+    assert "\\xe9" in stemd("jobs").stdout
+    assert stemd.json("jobs")[0]["status"] == "done"
+
+
+@pytest.mark.parametrize("at_end", ["finish", "pause"])
+def test_hours_keep_work_back_and_end_as_chosen(stemd, tone, at_end):
+    now = datetime.now().astimezone()
+    if now.hour == 23 and now.minute > 50:
+        pytest.skip("the hours would span midnight in the middle of the test")
+    later = (now + timedelta(hours=2)).strftime("%H:%M"), (now + timedelta(hours=3)).strftime("%H:%M")
+    outside = f'[schedule]\nactive = ["{later[0]}-{later[1]}"]\nat_end = "{at_end}"'
+    stemd.configure(top=outside.replace(f"{later[0]}-{later[1]}", "00:00-24:00"))
+    tone(stemd.home / "in/a.wav", 30)
+    stemd.start()
+    stemd.wait_until(lambda: "works with" in stemd.log)
+    stemd.wait_until(lambda: any(job["stage"] == "separate" for job in stemd.json("status")["running"]))
+    stemd.configure(top=outside)
+    stemd.daemon.send_signal(signal.SIGHUP)
+    if at_end == "finish":
+        stemd.wait_until(lambda: stemd.json("jobs")[0]["stage"] not in {"take", "normalise", "separate"})
+        tone(stemd.home / "in/b.wav", 1, 300)
+    stemd.wait_until(lambda: [job for job in stemd.json("status")["waiting"] if later[0] in (job["reason"] or "")])
+    if at_end == "finish":
+        stemd.wait_until(lambda: stemd.json("jobs", "--status", "done"))
+    else:
+        assert stemd.json("jobs")[0]["status"] == "waiting"
+    assert stemd.json("status")["running"] == []
