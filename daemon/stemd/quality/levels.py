@@ -37,6 +37,14 @@ def sound(block: Block) -> NDArray[np.bool_]:
     return np.abs(block) <= LOUDEST
 
 
+def _magnitude(block: Block) -> NDArray[np.float32]:
+    """The loudest channel of each frame. Column by column: numpy is slow along an axis of two."""
+    found: NDArray[np.float32] = np.zeros(len(block), dtype=np.float32)
+    for channel in range(block.shape[1]):
+        np.maximum(found, np.abs(block[:, channel]), out=found)
+    return found
+
+
 class LevelMeter:
     """Takes a stem block by block and tells its `Levels` at the end. Memory: two figures a second."""
 
@@ -59,7 +67,7 @@ class LevelMeter:
         self._peak.feed(block)
         self._flat.feed(block)
         self._sum += block.sum(axis=0, dtype=np.float64)
-        magnitude = np.abs(block).max(axis=1, initial=0.0)
+        magnitude = _magnitude(block)
         self._over += int(np.count_nonzero(magnitude > 1.0))
         self._draw(magnitude)
         self.windows.feed(power(block))

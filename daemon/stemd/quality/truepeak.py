@@ -7,6 +7,8 @@ from typing import TYPE_CHECKING, Final
 import numpy as np
 
 if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
     from stemd.quality.recording import Block
 
 _PHASES: Final = np.array(
@@ -27,7 +29,9 @@ _PHASES: Final = np.array(
 _TAPS: Final = _PHASES.shape[1]
 _GAIN: Final = float(np.abs(_PHASES).sum(axis=1).max())
 """No output of the filter passes this many times the highest sample it sees."""
-_PART: Final = 1024
+_PART: Final = 256
+_GROUP: Final = 64
+"""Parts filtered at a time: they stay in the processor's cache."""
 
 
 class TruePeak:
@@ -51,14 +55,24 @@ class TruePeak:
         self.value = max(self.value, self.sample)
 
     def _oversample(self, joined: Block) -> None:
-        """Filter the parts loud enough to raise the peak, loudest first."""
+        """Filter the parts loud enough to raise the peak."""
         self.value = max(self.value, self.sample)
-        starts = np.arange(0, len(joined) - (_TAPS - 1), _PART)
-        peaks = np.maximum.reduceat(np.abs(joined).max(axis=1), starts) if len(starts) else np.zeros(0)
-        reach = np.maximum(peaks, np.append(peaks[1:], np.abs(joined[-(_TAPS - 1) :]).max(initial=0.0)))
-        for place in np.argsort(reach)[::-1].tolist():
-            if reach[place] * _GAIN <= self.value:
-                break
-            part = joined[starts[place] : starts[place] + _PART + _TAPS - 1]
-            frames = np.lib.stride_tricks.sliding_window_view(part, _TAPS, axis=0)
-            self.value = max(self.value, float(np.abs(frames @ _PHASES[:, ::-1].T).max(initial=0.0)))
+        count = len(joined) - (_TAPS - 1)
+        whole = np.pad(joined, ((0, -count % _PART), (0, 0))) if count % _PART else joined
+        peaks = np.abs(whole[_TAPS - 1 :].reshape(-1, _PART * whole.shape[1])).max(axis=1, initial=0.0)
+        reach = np.maximum(peaks, np.append(np.abs(joined[: _TAPS - 1]).max(initial=0.0), peaks[:-1]))
+        loud = np.flatnonzero(reach * _GAIN > self.value)
+        for group in np.array_split(loud, -(-len(loud) // _GROUP)) if len(loud) else ():
+            places = group[:, None] * _PART + np.arange(_PART + _TAPS - 1)
+            self.value = max(self.value, _highest(whole[places]))
+
+
+def _highest(parts: NDArray[np.float32]) -> float:
+    """Filter (parts, _PART + _TAPS - 1, channels) by every phase; return the largest magnitude."""
+    highest = 0.0
+    for phase in _PHASES:
+        total = phase[0] * parts[:, _TAPS - 1 :]
+        for tap in range(1, _TAPS):
+            total += phase[tap] * parts[:, _TAPS - 1 - tap : parts.shape[1] - tap]
+        highest = max(highest, float(np.abs(total, out=total).max(initial=0.0)))
+    return highest
