@@ -32,7 +32,8 @@ def decode(question: Mapping[str, Any], progress: Callable[[float], None]) -> di
     frames, the source's without padding, or None; expected, frames of output, for the progress; reserve, bytes of disk
     that must stay free.
 
-    Returns frames, source_frames, mean, deviation, peak, holes (complaints of the decoder), invalid (samples that were
+    Returns frames, source_frames, mean, deviation, peak, holes (complaints of the decoder), reached (the
+    last time stamp, seconds), invalid (samples that were
     no numbers; they become 0), status (ffmpeg's) and words (its last).
     Raises EnvironmentFault("state-full", ..).
     """
@@ -63,6 +64,7 @@ def decode(question: Mapping[str, Any], progress: Callable[[float], None]) -> di
         "peak": figures.peak,
         "holes": ffmpeg.holes,
         "invalid": figures.invalid,
+        "reached": ffmpeg.reached,
         "status": status,
         "words": ffmpeg.last_words,
     }

@@ -27,17 +27,23 @@ _HOLES: Final = re.compile(
     r"(Error while decoding|Error submitting|CRC mismatch|corrupt input packet|corrupt decoded)"
 )
 _COUNTED: Final = re.compile(r"^\[Parsed_astats_\d+ @ 0x[0-9a-f]+\] \[info\] Number of samples: (\d+)\s*$")
+_REACHED: Final = re.compile(r"^out_time_us=(\d+)$")
 _PROBLEM: Final = re.compile(r"\[(error|fatal)\] ?(.*)")
 _LINES: Final = 12
 
 
 class Ffmpeg:
-    """A running ffmpeg. It dies with this process; leaving the context ends it."""
+    """A running ffmpeg. It dies with this process; leaving the context ends it.
+
+    holes: how often its decoder complained. counted: frames that passed astats. reached: seconds, the time stamp up to
+    which it came (with -progress pipe:2), holes included.
+    """
 
     def __init__(self, argv: Sequence[Argument], *, feed: bool) -> None:
         """feed: whether samples are written to its standard input, rather than read from its standard output."""
         self.holes = 0
         self.counted = 0
+        self.reached = 0.0
         self._problems: deque[str] = deque(maxlen=_LINES)
         self._process = spawn(argv, feed=feed, dies_with_thread=True)
         popen = self._process.popen
@@ -85,6 +91,8 @@ class Ffmpeg:
                 line = raw.decode("utf-8", "replace").rstrip()
                 if match := _COUNTED.match(line):
                     self.counted += int(match[1])
+                if match := _REACHED.match(line):
+                    self.reached = int(match[1]) / 1e6
                 self.holes += bool(_HOLES.search(line))
                 if match := _PROBLEM.search(line):
                     self._problems.append(match[2])

@@ -76,8 +76,9 @@ def command(file: Path, source: Source, rate: int, channels: int) -> list[str]:
         filters.append("astats=measure_perchannel=none:measure_overall=Number_of_samples")
         filters.append(f"aresample={rate}:resampler=soxr:precision=28:osf=fltp")
     return [
-        "ffmpeg", "-hide_banner", "-nostdin", "-nostats", "-v", "repeat+level+info", "-threads", "1", *GUARDS,
-        "-i", str(file), "-map", f"0:a:{source.stream}", "-map_metadata", "-1", "-af", ",".join(filters),
+        "ffmpeg", "-hide_banner", "-nostdin", "-nostats", "-progress", "pipe:2", "-v", "repeat+level+info",
+        "-threads", "1", *GUARDS, "-i", str(file),
+        "-map", f"0:a:{source.stream}", "-map_metadata", "-1", "-af", ",".join(filters),
         "-ar", str(rate), "-ac", str(channels), "-f", "f32le", "pipe:1",
     ]  # fmt: skip
 
@@ -143,7 +144,7 @@ def _judged(work: Work, file: Path, source: Source, card: ModelCard, done: dict[
     if source.cut:
         raise _cut(name, seconds, None)
     if missing > slack + part * promised:
-        if not _end_is_there(work, file, source):
+        if done["reached"] < promised - slack - part * promised and not _end_is_there(work, file, source):
             raise _cut(name, seconds, promised)
         damage = f"{missing:.2f} s of {promised:.1f} s could not be decoded"
         if missing > max(_HOLE[0], _HOLE[1] * promised):
@@ -162,7 +163,7 @@ def _cut(name: str, seconds: float, promised: float | None) -> StemdError:
 
 
 def _end_is_there(work: Work, file: Path, source: Source) -> bool:
-    """Whether the last second can be decoded: then sound is missing in the middle, not at the end."""
+    """Whether the last second can be decoded, in a format without time stamps: then the middle is missing."""
     start = max((source.duration or 0.0) - 1.0, 0.0)
     argv = [
         "ffmpeg", "-hide_banner", "-nostdin", "-v", "error", *GUARDS, "-ss", f"{start:.3f}", "-i", str(file),
