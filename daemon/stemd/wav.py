@@ -3,9 +3,9 @@
 Stands beside `files`: numpy only, used by the engine and by quality; the daemon itself never imports it.
 Never resamples, never changes levels.
 
-Container: RIFF/WAVE with a JUNK chunk kept free behind the header. Up to 4 GiB the file stays an ordinary WAV that every
-program opens; beyond, closing turns RIFF into RF64 and JUNK into ds64 (EBU Tech 3306, section 3.5). The header is written
-here and not by libsndfile, whose PEAK chunk holds the time of day: equal audio gives equal bytes.
+Container: RIFF/WAVE with a JUNK chunk kept free behind the header. Up to 4 GiB the file stays an ordinary WAV that
+every program opens; beyond, closing turns RIFF into RF64 and JUNK into ds64 (EBU Tech 3306, section 3.5). The header is
+written here and not by libsndfile, whose PEAK chunk holds the time of day: equal audio gives equal bytes.
 """
 
 from __future__ import annotations
@@ -61,7 +61,8 @@ class Header:
 class Reader:
     """Random access to a WAV or RF64 file, PCM of 8 to 32 bits or float, as (channels, frames) float32.
 
-    Integers are scaled to [-1, 1). Errors: StemdError "not-a-wav" where the header is unusable; OSError from the system.
+    Integers are scaled to [-1, 1). Errors: StemdError "not-a-wav" where the header is unusable; OSError from the
+    system.
     """
 
     def __init__(self, path: Path | str) -> None:
@@ -114,7 +115,9 @@ class Reader:
     def __enter__(self) -> Self:
         return self
 
-    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
         self.close()
 
 
@@ -145,7 +148,7 @@ class Writer:
 
     def write_frames(self, frames: Block) -> None:
         """Append frames: (frames, channels) float32, contiguous; saves the copy that `write` makes."""
-        _write_all(self._fd, memoryview(frames).cast("B") if frames.size else b"")
+        _write_all(self._fd, frames.data.cast("B") if frames.size else b"")
         self.frames += frames.shape[0]
 
     def close(self) -> None:
@@ -163,7 +166,9 @@ class Writer:
     def __enter__(self) -> Self:
         return self
 
-    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
         if kind is None:
             self.close()
         else:
@@ -229,7 +234,14 @@ def _header(path: Path | str, form: bytes, offset: int, size: int) -> Header:
     tag, channels, rate, _, _, bits = struct.unpack("<HHIIHH", form[:16])
     if tag == _EXTENSIBLE and len(form) >= 26:  # noqa: PLR2004 - up to the sub-format
         tag = struct.unpack("<H", form[24:26])[0]
-    kinds = {(_PCM, 8): "u1", (_PCM, 16): "i2", (_PCM, 24): "i3", (_PCM, 32): "i4", (_FLOAT, 32): "f4", (_FLOAT, 64): "f8"}
+    kinds = {
+        (_PCM, 8): "u1",
+        (_PCM, 16): "i2",
+        (_PCM, 24): "i3",
+        (_PCM, 32): "i4",
+        (_FLOAT, 32): "f4",
+        (_FLOAT, 64): "f8",
+    }
     kind = kinds.get((tag, bits))
     if kind is None or not channels or not rate:
         raise _unusable(path, f"its format {tag} with {bits} bits, {channels} channels at {rate} Hz is not supported")

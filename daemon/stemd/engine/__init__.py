@@ -1,7 +1,7 @@
-"""Separation with Demucs: a library (`from stemd.engine import Separator`) and a child process (`python -m stemd.engine`).
+"""Separation with Demucs: a library, `from stemd.engine import Separator`, and a child, `python -m stemd.engine`.
 
-The only home of torch and demucs. Importing this package sets nothing global and loads neither: they come with the first
-use of `Separator`.
+The only home of torch and demucs. Importing this package sets nothing global and loads neither: they come with the
+first use of `Separator`.
 """
 
 from __future__ import annotations

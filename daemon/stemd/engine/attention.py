@@ -1,9 +1,9 @@
 """Attention as Demucs's transformer asks for it, by the quickest way on each device. Same weights, same result.
 
-torch.nn.MultiheadAttention takes a path of its own in inference that holds all heads' scores at once: for htdemucs 230 MB
-in float32, through memory twice. In float32 and on a GPU the fused kernel is quicker. In bfloat16 on a CPU that kernel is
-not, for it multiplies in float32; there, one head at a time keeps the scores in the cache and multiplies natively
-(measured on an EPYC with avx512_bf16, 2688 x 2688 positions: 31 ms against 91 fused).
+torch.nn.MultiheadAttention takes a path of its own in inference that holds all heads' scores at once: for htdemucs 230
+MB in float32, through memory twice. In float32 and on a GPU the fused kernel is quicker. In bfloat16 on a CPU that
+kernel is not, for it multiplies in float32; there, one head at a time keeps the scores in the cache and multiplies
+natively (measured on an EPYC with avx512_bf16, 2688 x 2688 positions: 31 ms against 91 fused).
 """
 
 from __future__ import annotations
@@ -39,7 +39,8 @@ class Attention(nn.Module):
         q, k, v = (self._split(part) for part in self._project(query, key))
         on_cores = q.dtype == torch.bfloat16 and q.device.type == "cpu"
         attended = by_head(q, k, v) if on_cores else functional.scaled_dot_product_attention(q, k, v)
-        return self.out_proj(attended.transpose(1, 2).flatten(2)), None
+        joined: Tensor = self.out_proj(attended.transpose(1, 2).flatten(2))
+        return joined, None
 
     def _project(self, query: Tensor, key: Tensor) -> tuple[Tensor, ...]:
         weight, bias = self.in_proj_weight, self.in_proj_bias
@@ -51,19 +52,16 @@ class Attention(nn.Module):
 
     def _split(self, part: Tensor) -> Tensor:
         """Give every head its features: (batch, n, features) -> (batch, heads, n, features / heads)."""
-        return part.unflatten(-1, (self.heads, -1)).transpose(1, 2)
+        batch, positions, _ = part.shape
+        return part.reshape(batch, positions, self.heads, -1).transpose(1, 2)
 
 
-def replaceable(module: nn.Module) -> bool:
-    """Tell whether `Attention` can stand in for a module."""
-    return (
-        isinstance(module, nn.MultiheadAttention)
-        and module.batch_first
-        and module.in_proj_weight is not None
-        and module.in_proj_bias is not None
-        and module.bias_k is None
-        and not module.add_zero_attn
-    )
+def replaced(module: nn.Module) -> nn.Module:
+    """Return an `Attention` where it can stand in for module, else module."""
+    if not isinstance(module, nn.MultiheadAttention) or not module.batch_first:
+        return module
+    parameters = dict(module.named_parameters(recurse=False))
+    return Attention(module) if parameters.keys() == {"in_proj_weight", "in_proj_bias"} else module
 
 
 def by_head(q: Tensor, k: Tensor, v: Tensor) -> Tensor:
@@ -72,7 +70,9 @@ def by_head(q: Tensor, k: Tensor, v: Tensor) -> Tensor:
     rows = math.ceil(positions / math.ceil(positions / _ROWS))
     q = q * (1 / math.sqrt(q.shape[-1]))
     attended = torch.empty(q.shape, dtype=q.dtype)
-    for queries, keys, values, out in zip(*(t.contiguous().flatten(0, 1) for t in (q, k, v)), attended.flatten(0, 1), strict=True):
+    for queries, keys, values, out in zip(
+        *(t.contiguous().flatten(0, 1) for t in (q, k, v)), attended.flatten(0, 1), strict=True
+    ):
         for row in range(0, positions, rows):
             scores = torch.mm(queries[row : row + rows], keys.t())
             torch.mm(scores.softmax(-1), values, out=out[row : row + rows])

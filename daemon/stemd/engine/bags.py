@@ -15,7 +15,10 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True)
 class Bag:
-    """The signatures of its members; weights (one row a member, one column a source) and segment (s) where it gives them."""
+    """The signatures of its members, and what else it gives.
+
+    weights: one row a member, one column a source. segment: seconds.
+    """
 
     signatures: tuple[str, ...]
     weights: tuple[tuple[float, ...], ...] | None = None

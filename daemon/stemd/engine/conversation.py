@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any
 
 import torch
 
-from stemd.engine import models, stems
+from stemd.engine import fetch, library, models, stems
 from stemd.engine.separator import Separator
 from stemd.errors import StemdError
 
@@ -54,8 +54,10 @@ class Conversation:
                 request = {"do": "?"}
             if request.get("do") == "cancel":
                 self._stop.set()
-            else:
-                self._requests.put(request)
+                continue
+            if not self._ending:
+                self._stop.clear()  # here and not when it is taken up: a cancel may follow before that
+            self._requests.put(request)
         self.end()
 
     def end(self) -> None:
@@ -70,9 +72,6 @@ class Conversation:
     def answer_all(self) -> None:
         """Answer requests until the end."""
         while not self._ending and (request := self._requests.get()) is not None:
-            self._stop.clear()
-            if self._ending:
-                return
             self._say(self._answer(request))
 
     def _answer(self, request: dict[str, Any]) -> dict[str, Any]:
@@ -90,10 +89,16 @@ class Conversation:
                 return describe(self._loaded(request))
             case "separate":
                 return self._separate(request)
+            case "list":
+                return {"models": library.listing(request.get("models"))}
+            case "fetch":
+                return fetch.fetch(str(request["model"]), request.get("models"), self._fetched)
             case "unload":
                 self._unload()
                 return {}
-        raise StemdError("unknown-request", f"the engine does not know {request.get('do')!r}", "use matching versions of stemd")
+        raise StemdError(
+            "unknown-request", f"the engine does not know {request.get('do')!r}", "use matching versions of stemd"
+        )
 
     def _loaded(self, request: dict[str, Any]) -> models.Model:
         """Return the model asked for; the one at hand, unless its files have changed."""
@@ -108,7 +113,11 @@ class Conversation:
         model = self._loaded(request)
         device, precision = request.get("device", "auto"), request.get("precision", "auto")
         at_hand = self._separator
-        if at_hand is None or at_hand.model is not model or (at_hand.asked_device, at_hand.precision) != (device, precision):
+        if (
+            at_hand is None
+            or at_hand.model is not model
+            or (at_hand.asked_device, at_hand.precision) != (device, precision)
+        ):
             self._separator = Separator(model, device=device, precision=precision)
         separator = self._separator
         assert separator is not None  # noqa: S101 - for the type checker
@@ -126,6 +135,13 @@ class Conversation:
             self._said = now
             facts = {key: round(value, 3) for key, value in asdict(progress).items() if key != "fraction"}
             self._say({"progress": round(progress.fraction, 5), **facts})
+
+    def _fetched(self, fraction: float) -> None:
+        if self._stop.is_set():
+            raise StemdError("cancelled", "the download was cancelled", "fetch again to go on where it stopped")
+        if time.monotonic() - self._said >= _PAUSE:
+            self._said = time.monotonic()
+            self._say({"progress": round(fraction, 4)})
 
     def _unload(self) -> None:
         self._model = self._separator = None
@@ -150,7 +166,8 @@ def describe(model: models.Model) -> dict[str, Any]:
         "family": model.family,
         "parameters": model.parameters,
         "members": [
-            {"signature": member.signature, "sha256": member.sha256, "segment": member.segment} for member in model.members
+            {"signature": member.signature, "sha256": member.sha256, "segment": member.segment}
+            for member in model.members
         ],
         "weights": [list(row) for row in model.weights],
         "needs": {source: list(stems.members(model.weights, index)) for index, source in enumerate(model.sources)},

@@ -3,8 +3,9 @@
 glibc reads these variables once, when a process starts, so whoever starts `python -m stemd.engine` passes them; started
 without, the engine runs itself again with them. Nothing here changes the process it runs in.
 
-Why: a forward pass allocates and frees a few hundred blocks of 10 to 200 MB. By default glibc maps and unmaps each one, and
-every first touch of a 4 KiB page is a fault: a third of the time. Kept in one arena on huge pages, blocks are reused.
+Why: a forward pass allocates and frees a few hundred blocks of 10 to 200 MB. By default glibc maps and unmaps each one,
+and every first touch of a 4 KiB page is a fault: a third of the time. Kept in one arena on huge pages, blocks are
+reused.
 """
 
 from __future__ import annotations

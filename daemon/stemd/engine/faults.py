@@ -15,9 +15,11 @@ from stemd.errors import StemdError
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-_CPU_MEMORY = re.compile(r"DefaultCPUAllocator: can't allocate memory|not enough memory|Cannot allocate memory|bad_alloc", re.I)
-_TRIED = re.compile(r"(?:tried to allocate|allocate)\s+([\d.]+ ?\w*)", re.I)
-_CUDA = re.compile(r"CUDA|cuDNN|cuBLAS|NVRTC", re.I)
+_CPU_MEMORY = re.compile(
+    r"DefaultCPUAllocator: can't allocate memory|not enough memory|Cannot allocate memory|bad_alloc", re.IGNORECASE
+)
+_TRIED = re.compile(r"(?:tried to allocate|allocate)\s+([\d.]+ ?\w*)", re.IGNORECASE)
+_CUDA = re.compile(r"CUDA|cuDNN|cuBLAS|NVRTC", re.IGNORECASE)
 
 
 @contextmanager
@@ -70,7 +72,9 @@ def _disk(error: OSError) -> StemdError | None:
     if error.errno == errno.ENOMEM:
         return _out_of_memory(str(error), torch.device("cpu"))
     if error.errno in (errno.ENOSPC, errno.EDQUOT):
-        return StemdError("disk-full", f"the stems cannot be written: {what}", "free some space; the work starts again then")
+        return StemdError(
+            "disk-full", f"the stems cannot be written: {what}", "free some space; the work starts again then"
+        )
     if error.errno == errno.ENOENT:
         return StemdError("no-file", f"{what}", "check the path")
     if error.errno is not None:

@@ -58,7 +58,7 @@ def load(opened: Readable, file: Path) -> Network:
 
 
 def _from_pickle(opened: Readable, file: Path) -> dict[str, Any]:
-    allowed = [(kind, name) for name, kind in _NETWORKS.items()] + [Fraction, OrderedDict, *_quantisers()]
+    allowed: list[Any] = [(kind, name) for name, kind in _NETWORKS.items()] + [Fraction, OrderedDict, *_quantisers()]
     try:
         with torch.serialization.safe_globals(allowed), warnings.catch_warnings():
             warnings.simplefilter("ignore")
@@ -99,7 +99,7 @@ def _classes(node: Any) -> list[str]:
 
 def _check(package: dict[str, Any], file: Path) -> None:
     """Refuse what is no description of a network, before anything is built from it."""
-    shapes = {"args": (tuple, list), "kwargs": dict, "state": dict}
+    shapes: dict[str, Any] = {"args": (tuple, list), "kwargs": dict, "state": dict}
     if not all(isinstance(package.get(key), kind) for key, kind in shapes.items()):
         raise _damaged(file, "it does not describe a network")
     if package.get("klass") not in _NETWORKS.values():
@@ -114,13 +114,17 @@ def _quantisers() -> list[type]:
     """Return the classes of diffq that quantised checkpoints name, where diffq is installed."""
     if importlib.util.find_spec("diffq") is None:
         return []
-    return [getattr(importlib.import_module(module), name) for module, _, name in (q.rpartition(".") for q in _QUANTISERS)]
+    return [
+        getattr(importlib.import_module(module), name) for module, _, name in (q.rpartition(".") for q in _QUANTISERS)
+    ]
 
 
 def _asked_for(text: str) -> str:
     """Pick the class name out of what torch's unpickler says."""
     words = [word.strip("`'\",") for word in text.replace("GLOBAL", " ").split()]
-    return next((word for word in words if "." in word and not word.startswith(("torch.", "http", "weights"))), "a class")
+    return next(
+        (word for word in words if "." in word and not word.startswith(("torch.", "http", "weights"))), "a class"
+    )
 
 
 def _refused(file: Path, name: str) -> StemdError:
@@ -134,5 +138,7 @@ def _refused(file: Path, name: str) -> StemdError:
 def _damaged(file: Path, reason: object) -> StemdError:
     first = str(reason).strip().splitlines()
     return StemdError(
-        "model-damaged", f"{file} cannot be loaded: {first[0] if first else reason!r}", "delete it and fetch the model again"
+        "model-damaged",
+        f"{file} cannot be loaded: {first[0] if first else reason!r}",
+        "delete it and fetch the model again",
     )

@@ -2,17 +2,16 @@
 
 from __future__ import annotations
 
+import contextlib
 from pathlib import Path
 
 import torch
 
 
 def start(device: torch.device) -> None:
-    """Begin a new peak. The kernel resets its mark on a 5 in clear_refs (proc(5)); where it may not, the old one stays."""
-    try:
+    """Begin a new peak: a 5 in clear_refs resets the kernel's mark, proc(5). Where it may not, the old one stays."""
+    with contextlib.suppress(OSError):
         Path("/proc/self/clear_refs").write_text("5", encoding="ascii")
-    except OSError:
-        pass
     if device.type == "cuda":
         torch.cuda.reset_peak_memory_stats(device)
 

@@ -1,7 +1,7 @@
 """Find a model's files and load them through an allow-list. Never touches the network: that is `fetch`.
 
-Looked for in this order: the embedded `demo`; the local folder; what Demucs itself has downloaded (the Hugging Face cache,
-then torch's hub folder). `hf://` names only in the Hugging Face cache.
+Looked for in this order: the embedded `demo`; the local folder; what Demucs itself has downloaded (the Hugging Face
+cache, then torch's hub folder). `hf://` names only in the Hugging Face cache.
 """
 
 from __future__ import annotations
@@ -82,8 +82,8 @@ class Model:
 def load(name: str, folder: Path | str | None = None) -> Model:
     """Load a model by the name of a bag or the signature of a single network.
 
-    folder: local models in Demucs's format (`<name>.yaml`, `<signature>-<checksum>.th`), looked at before Demucs's caches.
-    Errors: StemdError "unknown-model", "model-missing", "model-damaged", "model-refused", "diffq-missing".
+    folder: local models in Demucs's format (`<name>.yaml`, `<signature>-<checksum>.th`), looked at before Demucs's
+    caches. Errors: StemdError "unknown-model", "model-missing", "model-damaged", "model-refused", "diffq-missing".
     """
     bag, files = find(name, folder)
     total = hashlib.sha256()
@@ -111,7 +111,7 @@ def verify(name: str, folder: Path | str | None = None) -> str:
 
 
 def find(name: str, folder: Path | str | None = None) -> tuple[bags.Bag, tuple[Path, ...]]:
-    """Return what name consists of and where its weight files lie. Errors: StemdError "unknown-model", "model-missing"."""
+    """Return what name consists of and where its files lie. Errors: StemdError "unknown-model", "model-missing"."""
     local = _local(name, names.DEMO_FOLDER) if name == names.DEMO else None
     local = local or (_local(name, Path(folder)) if folder else None)
     return local or names.in_hugging_face_cache(name) or names.in_torch_cache(name)
@@ -120,7 +120,7 @@ def find(name: str, folder: Path | str | None = None) -> tuple[bags.Bag, tuple[P
 def _local(name: str, folder: Path) -> tuple[bags.Bag, tuple[Path, ...]] | None:
     """Look name up in a folder of models; None where the folder does not know it."""
     if not folder.is_dir():
-        raise StemdError("no-models-folder", f"{folder} is not a folder", "correct `models` or create the folder")
+        raise no_folder(folder)
     weights = names.weight_files(folder)
     if name in weights:
         return bags.Bag((name,)), (weights[name],)
@@ -136,6 +136,11 @@ def _local(name: str, folder: Path) -> tuple[bags.Bag, tuple[Path, ...]] | None:
             f"copy the file {missing[0]}-<checksum>.th into that folder",
         )
     return bag, tuple(weights[signature] for signature in bag.signatures)
+
+
+def no_folder(folder: Path) -> StemdError:
+    """Return the error for a models folder that is not there."""
+    return StemdError("no-models-folder", f"{folder} is not a folder", "correct `models` or create the folder")
 
 
 def _digest(opened: loading.Readable, total: hashlib._Hash) -> str:

@@ -93,7 +93,7 @@ def in_hugging_face_cache(name: str) -> tuple[bags.Bag, tuple[Path, ...]] | None
 
 
 def in_torch_cache(name: str) -> tuple[bags.Bag, tuple[Path, ...]]:
-    """Look name, a bag or a signature, up in torch's hub folder. Errors: StemdError "unknown-model", "model-missing"."""
+    """Look a bag or signature up in torch's hub folder. Errors: StemdError "unknown-model", "model-missing"."""
     known = known_bags()
     if name not in known and name not in urls():
         raise unknown(name)
@@ -107,7 +107,8 @@ def in_torch_cache(name: str) -> tuple[bags.Bag, tuple[Path, ...]]:
 def check(file: Path, sha256: str, model: str) -> None:
     """Compare a weight file's digest with the one its name carries, if any. Errors: StemdError "model-damaged".
 
-    Demucs puts the first digits behind a dash; the Hugging Face cache names the blob that a link leads to by its sha256.
+    Demucs puts the first digits behind a dash; the Hugging Face cache names the blob that a link leads to by its
+    sha256.
     """
     stem = file.resolve().name
     expected = stem if _SHA256.fullmatch(stem) else file.stem.partition("-")[2].rpartition("-")[2]

@@ -22,7 +22,8 @@ if TYPE_CHECKING:
 class Network:
     """Runs one member on windows of audio.
 
-    sources: indices to compute. segment: seconds, None for its own. dtype: of the autocast, None for float32 throughout.
+    sources: indices to compute. segment: seconds, None for its own. dtype: of the autocast, None for float32
+    throughout.
     """
 
     def __init__(

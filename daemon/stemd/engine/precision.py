@@ -1,7 +1,7 @@
 """Which precision "auto" means for a model on this machine: the fastest one that is measured to be close to float32.
 
-The verdict comes from one fixed signal, not from the recording, so that the same recipe always takes the same precision. It
-is kept in the cache folder, per member's digest, machine, versions and segment.
+The verdict comes from one fixed signal, not from the recording, so that the same recipe always takes the same
+precision. It is kept in the cache folder, per member's digest, machine, versions and segment.
 """
 
 from __future__ import annotations
@@ -30,7 +30,8 @@ _NATIVE = {"avx512_bf16", "amx_bf16"}  # without one of them a CPU emulates bflo
 def choose(member: Member, segment: float, device: torch.device, folder: Path | None = None) -> torch.dtype | None:
     """Return the autocast dtype for a member run on segments of that many seconds; None means float32.
 
-    folder: where verdicts are kept; default `cache_folder()`. Where it cannot be written they are measured anew each time.
+    folder: where verdicts are kept; default `cache_folder()`. Where it cannot be written they are measured anew each
+    time.
     """
     candidates = _candidates(device)
     if not candidates:
@@ -53,7 +54,9 @@ def machine(device: torch.device) -> str:
     if device.type == "cuda":
         return f"{torch.cuda.get_device_name(device)} {torch.version.cuda} torch {torch.__version__}"
     model = next((line for line in _cpuinfo() if line.startswith("model name")), platform.machine())
-    return f"{model.partition(':')[2].strip() or model} {' '.join(sorted(_NATIVE & _flags()))} torch {torch.__version__}"
+    return (
+        f"{model.partition(':')[2].strip() or model} {' '.join(sorted(_NATIVE & _flags()))} torch {torch.__version__}"
+    )
 
 
 def error_db(member: Member, segment: float, device: torch.device, dtype: torch.dtype) -> float:
@@ -68,7 +71,7 @@ def error_db(member: Member, segment: float, device: torch.device, dtype: torch.
 
 
 def probe(frames: int, rate: int, channels: int) -> torch.Tensor:
-    """Make the fixed test signal: (1, channels, frames) float32, unit variance: chords, strokes of noise, a gliding voice."""
+    """Make the fixed signal, (1, channels, frames) float32 of unit variance: chord, strokes of noise, gliding voice."""
     time = torch.arange(frames, dtype=torch.float64) / rate
     noise = torch.randn(channels, frames, dtype=torch.float64, generator=torch.Generator().manual_seed(0))
     strokes = noise * torch.exp(-12 * (time % 0.5))

@@ -29,7 +29,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True)
 class Progress:
-    """How far a separation is. fraction: 0..1. eta, seconds: still needed, and spent. audio_seconds: finished so far."""
+    """How far a separation is. fraction: 0..1. eta, seconds: still needed, and spent. audio_seconds: written so far."""
 
     fraction: float
     eta: float
@@ -85,7 +85,8 @@ class Separation:
         """Compute everything and write it. Errors: StemdError "cancelled" within one batch of should_stop."""
         task = self.task
         self._adders = [
-            OverlapAdd(len(task.work[lane.member]), task.source.channels, lane.segment, task.device) for lane in task.lanes
+            OverlapAdd(len(task.work[lane.member]), task.source.channels, lane.segment, task.device)
+            for lane in task.lanes
         ]
         self._frontier = [min(lane.start, 0) for lane in task.lanes]
         total = sum(sum(1 for _ in lane.chunks(task.source.frames)) for lane in task.lanes)
@@ -112,7 +113,9 @@ class Separation:
         blocks = [sources.window(task.source, chunk.window_start, chunk.window) for chunk in chunks]
         silent = [task.skip_silence and not block.any() for block in blocks]
         loud = [
-            self._normalised(chunk, block) for chunk, block, quiet in zip(chunks, blocks, silent, strict=True) if not quiet
+            self._normalised(chunk, block)
+            for chunk, block, quiet in zip(chunks, blocks, silent, strict=True)
+            if not quiet
         ]
         if not loud:
             return Flight(chunks, silent, None, None, None)
@@ -160,14 +163,14 @@ class Separation:
         return StemdError(
             "not-a-number",
             f"the network gives no numbers at {second:.1f} s, in float32 too",
-            "look for invalid samples in the recording there; if there are none, verify the model (stemd models verify)",
+            "look for invalid samples there; if there are none, check the model: stemd models verify",
         )
 
     def _add(self, chunk: Chunk, output: Tensor | None) -> None:
         index = chunk.lane.index
         self._adders[index].add(chunk, output)
         after = chunk.start + chunk.lane.stride
-        self._frontier[index] = after if after < self.task.source.frames else self.task.source.frames
+        self._frontier[index] = min(self.task.source.frames, after)
 
     def _emit(self, stop: int) -> None:
         """Combine the lanes up to frame stop and write the stems."""

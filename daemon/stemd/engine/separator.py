@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 import math
-import os
 import time
-from contextlib import ExitStack, contextmanager
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -18,11 +17,13 @@ from stemd.engine import faults, memory, source, stems, stream, views
 from stemd.engine import models as repository
 from stemd.engine import precision as verdicts
 from stemd.engine.network import Network, draws
+from stemd.engine.options import Options, check, pick_device
+from stemd.engine.outputs import stem_files
 from stemd.engine.separation import Progress, Separation, Task
 from stemd.errors import StemdError
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Sequence
+    from collections.abc import Callable, Iterator, Mapping, Sequence
 
     from numpy.typing import NDArray
 
@@ -35,9 +36,9 @@ class Separated:
     """What a separation gave.
 
     files: stem -> file name in the folder. frames: per channel. precision: "float32", "float16" or "bfloat16", the one
-    used. segment, seconds: in seconds. x_realtime: seconds of audio per second. peak_ram_bytes: highest resident memory of
-    this process; peak_vram_bytes: highest memory reserved on the card. reruns_float32: segments computed once more for a
-    not-a-number. silent_segments: segments of digital silence that were not computed.
+    used. segment, seconds: in seconds. x_realtime: seconds of audio per second. peak_ram_bytes: highest resident memory
+    of this process; peak_vram_bytes: highest memory reserved on the card. reruns_float32: segments computed once more
+    for a not-a-number. silent_segments: segments of digital silence that were not computed.
     """
 
     files: dict[str, str]
@@ -55,27 +56,17 @@ class Separated:
     silent_segments: int
 
 
-@dataclass(frozen=True, slots=True)
-class _Options:
-    stems: Sequence[str] | str
-    shifts: int
-    overlap: float
-    segment: float | None
-    seed: int
-    residual: str
-    batch: int
-    offsets: Sequence[int] | Sequence[Sequence[int]] | None
-
-
 class Separator:
     """Separates recordings with one Demucs model, equal to demucs.api in float32, in the memory of about one segment.
 
-    model: a name that `stemd models list` shows, an `hf://` name, or a signature. models: a folder of local models, looked
-    at first. device: "auto" (a GPU if there is one), "cpu", "cuda" or "cuda:N". precision: "auto" takes bfloat16 or float16
-    where the machine is fast at it and the model was measured to stay within -40 dB of float32, and leaves digital silence
-    silent; "float32" computes everything exactly. cache: folder for that measurement; default ~/.cache/stemd.
+    model: a name that `stemd models list` shows, an `hf://` name, or a signature. models: a folder of local models,
+    looked at first. device: "auto" (a GPU if there is one), "cpu", "cuda" or "cuda:N". precision: "auto" takes bfloat16
+    or float16 where the machine is fast at it and the model was measured to stay within -40 dB of float32, and leaves
+    digital silence silent; "float32" computes everything exactly. cache: folder for that measurement; default
+    ~/.cache/stemd.
 
-    Errors: StemdError, with code and hint: "unknown-model", "model-missing", "model-damaged", "model-refused", "no-gpu".
+    Errors: StemdError, with code and hint: "unknown-model", "model-missing", "model-damaged", "model-refused",
+    "no-gpu".
     """
 
     def __init__(
@@ -128,20 +119,20 @@ class Separator:
     ) -> Separated:
         """Separate one WAV or RF64 file into `<folder_out>/<stem>.wav`, float32, as many frames as the file has.
 
-        path_in: at the model's sample rate; its channels, or mono. folder_out: made if missing; existing stems in it are
-        replaced when the new ones are complete, and nothing incomplete is left behind.
-        stems: names of sources, `no_<source>`, or "all". shifts: 0 for none, else how many shifted runs are averaged.
-        overlap: of neighbouring segments, 0 <= overlap < 1. segment: seconds, at most the training length, default that.
-        seed: draws the shifts' offsets, as `random.seed(seed)` does for stock Demucs. residual: "minus" makes `no_vocals`
-        the mix minus vocals, "add" the sum of the other sources. batch: segments at a time (a GPU gains, a CPU does not).
-        offsets: instead of drawing: `shifts` frames from 0 to half a second, for all members or one row for each.
-        on_progress: called after every batch. should_stop: asked before every batch; True ends with "cancelled".
-        Errors: StemdError, among them "unknown-stem", "segment-too-long", "wrong-rate", "out-of-memory", "disk-full".
+        path_in: at the model's sample rate; its channels, or mono. folder_out: made if missing; existing stems in it
+        are replaced when the new ones are complete, and nothing incomplete is left behind. stems: names of sources,
+        `no_<source>`, or "all". shifts: 0 for none, else how many shifted runs are averaged. overlap: of neighbouring
+        segments, 0 <= overlap < 1. segment: seconds, at most the training length, default that. seed: draws the shifts'
+        offsets, as `random.seed(seed)` does for stock Demucs. residual: "minus" makes `no_vocals` the mix minus vocals,
+        "add" the sum of the other sources. batch: segments at a time (a GPU gains, a CPU does not). offsets: instead of
+        drawing: `shifts` frames from 0 to half a second, for all members or one row for each. on_progress: called after
+        every batch. should_stop: asked before every batch; True ends with "cancelled". Errors: StemdError, among them
+        "unknown-stem", "segment-too-long", "wrong-rate", "out-of-memory", "disk-full".
         """
-        options = _Options(stems, shifts, overlap, segment, seed, residual, batch, offsets)
+        options = Options(stems, shifts, overlap, segment, seed, residual, batch, offsets)
         with faults.translated(self.device), wav.Reader(path_in) as reader:
             recording = source.fit(reader, self.model)
-            with _files(Path(folder_out), self._names(options), self.model) as write:
+            with stem_files(Path(folder_out), self._names(options), self.sample_rate, self.channels) as write:
                 return self._run(recording, write, options, on_progress, should_stop)
 
     def separate_array(  # noqa: PLR0913 - as `separate`
@@ -163,11 +154,11 @@ class Separator:
         normalise: False leaves out the whole recording's mean and deviation, as demucs.apply.apply_model does.
         The rest: as `separate`.
         """
-        options = _Options(stems, shifts, overlap, segment, seed, residual, batch, offsets)
+        options = Options(stems, shifts, overlap, segment, seed, residual, batch, offsets)
         recording = source.fit_channels(source.Array(np.asarray(mix, dtype=np.float32)), self.channels, "the mix")
         blocks: dict[str, list[Block]] = {name: [] for name in self._names(options)}
 
-        def write(new: dict[str, Block]) -> None:
+        def write(new: Mapping[str, Block]) -> None:
             for name, block in new.items():
                 blocks[name].append(block)
 
@@ -176,20 +167,20 @@ class Separator:
         empty = np.zeros((self.channels, 0), dtype=np.float32)
         return {name: np.concatenate([empty, *parts], axis=1) for name, parts in blocks.items()}
 
-    def _names(self, options: _Options) -> list[str]:
+    def _names(self, options: Options) -> list[str]:
         return [stem.name for stem in stems.resolve(options.stems, self.sources, options.residual)]
 
     def _run(
         self,
         recording: source.Source,
         write: Write,
-        options: _Options,
+        options: Options,
         on_progress: Callable[[Progress], None] | None,
         should_stop: Callable[[], bool] | None,
         *,
         normalise: bool = True,
     ) -> Separated:
-        _check(options, self.model)
+        check(options, self.model)
         begun = time.monotonic()
         memory.start(self.device)
         wanted = stems.resolve(options.stems, self.sources, options.residual)
@@ -215,7 +206,7 @@ class Separator:
         return self._separated(options, recording.frames, networks, separation, time.monotonic() - begun)
 
     def _separated(
-        self, options: _Options, frames: int, networks: dict[int, Network], separation: Separation, seconds: float
+        self, options: Options, frames: int, networks: dict[int, Network], separation: Separation, seconds: float
     ) -> Separated:
         audio = frames / self.sample_rate
         return Separated(
@@ -245,7 +236,7 @@ class Separator:
             self._networks[key] = Network(chosen.network, parts, segment, self.device, dtype)
         return self._networks[key]
 
-    def _lanes(self, networks: dict[int, Network], frames: int, options: _Options) -> list[stream.Lane]:
+    def _lanes(self, networks: dict[int, Network], frames: int, options: Options) -> list[stream.Lane]:
         every = [views.frames(m.network, options.segment) for m in self.model.members]
         strides = [stream.stride_of(segment, options.overlap) for segment in every]
         rows = self._offsets(strides, frames, options)
@@ -259,54 +250,19 @@ class Separator:
             for index, (member, start) in enumerate(starts)
         ]
 
-    def _offsets(self, strides: Sequence[int], frames: int, options: _Options) -> list[list[int]]:
-        if options.offsets is None:
-            facts = [
-                (self.sample_rate, stride, draws(m.network))
-                for stride, m in zip(strides, self.model.members, strict=True)
-            ]
-            return stream.draw_offsets(options.seed, facts, frames, options.shifts)
-        rows = list(options.offsets)
-        each = rows if rows and isinstance(rows[0], (list, tuple)) else [rows] * len(strides)
-        return [[int(offset) for offset in row] for row in each]  # type: ignore[union-attr, arg-type]
-
-
-def pick_device(name: str) -> torch.device:
-    """Return the torch device for "auto", "cpu", "cuda" or "cuda:N". Errors: StemdError "no-gpu", "unknown-device"."""
-    if name == "cpu" or (name == "auto" and not torch.cuda.is_available()):
-        return torch.device("cpu")
-    if name not in ("auto", "cuda") and not (name.startswith("cuda:") and name[5:].isdigit()):
-        raise StemdError("unknown-device", f'there is no device "{name}"', "use auto, cpu, cuda or cuda:N")
-    index = int(name[5:]) if name.startswith("cuda:") else 0
-    if not torch.cuda.is_available() or index >= torch.cuda.device_count():
-        count = torch.cuda.device_count() if torch.cuda.is_available() else 0
-        raise StemdError("no-gpu", f"{name} was asked for, and torch sees {count} GPUs", "use cpu, or see `stemd doctor`")
-    return torch.device("cuda", index)
+    def _offsets(self, strides: Sequence[int], frames: int, options: Options) -> list[list[int]]:
+        given = options.given_offsets(len(strides))
+        if given is not None:
+            return given
+        facts = [
+            (self.sample_rate, stride, draws(m.network)) for stride, m in zip(strides, self.model.members, strict=True)
+        ]
+        return stream.draw_offsets(options.seed, facts, frames, options.shifts)
 
 
 def _load(name: str, folder: Path | str | None) -> repository.Model:
     with faults.translated(torch.device("cpu")):
         return repository.load(name, folder)
-
-
-def _check(options: _Options, model: repository.Model) -> None:
-    """Refuse options out of range. A segment beyond the training length is no better, and transformers cannot take it."""
-    if options.segment is not None and options.segment > model.segment:
-        raise StemdError(
-            "segment-too-long",
-            f"a segment of {options.segment:g} s is longer than the {model.segment:g} s that {model.name} was trained on",
-            f"use {model.segment:g} or less, or leave segment out",
-        )
-    ranges = {
-        "segment": options.segment is None or options.segment * model.sample_rate >= 1,
-        "overlap": 0 <= options.overlap < 1,
-        "shifts": options.shifts >= 0,
-        "batch": options.batch >= 1,
-    }
-    for name, fine in ranges.items():
-        if not fine:
-            given = getattr(options, name)
-            raise StemdError("out-of-range", f"{name} {given} is out of range", "0 <= overlap < 1, shifts >= 0, batch >= 1")
 
 
 def _coarsest(networks: dict[int, Network]) -> str:
@@ -324,28 +280,3 @@ def _tf32(*, allow: bool) -> Iterator[None]:
         yield
     finally:
         matmul.allow_tf32, cudnn.allow_tf32 = before
-
-
-@contextmanager
-def _files(folder: Path, names: Sequence[str], model: repository.Model) -> Iterator[Write]:
-    """Give a function that writes blocks of all stems; the files get their names when all are complete and synced."""
-    folder.mkdir(parents=True, exist_ok=True)
-    beside = {name: folder / f".{name}.wav.{os.getpid()}.part" for name in names}
-    with ExitStack() as failed:
-        for path in beside.values():
-            path.unlink(missing_ok=True)
-            failed.callback(path.unlink, missing_ok=True)
-        with ExitStack() as opened:
-            writers = {
-                name: opened.enter_context(wav.Writer(path, model.sample_rate, model.channels))
-                for name, path in beside.items()
-            }
-
-            def write(blocks: dict[str, Block]) -> None:
-                for name, block in blocks.items():
-                    writers[name].write(block)
-
-            yield write
-        for name, path in beside.items():
-            path.replace(folder / f"{name}.wav")
-        failed.pop_all()

@@ -9,10 +9,10 @@ from typing import TYPE_CHECKING, Protocol
 
 import numpy as np
 
-from stemd import wav
 from stemd.errors import StemdError
 
 if TYPE_CHECKING:
+    from stemd import wav
     from stemd.engine.models import Model
     from stemd.wav import Block
 
@@ -38,12 +38,12 @@ class Array:
     @property
     def frames(self) -> int:
         """Frames per channel."""
-        return self.mix.shape[1]
+        return int(self.mix.shape[1])
 
     @property
     def channels(self) -> int:
         """Number of channels."""
-        return self.mix.shape[0]
+        return int(self.mix.shape[0])
 
     def read(self, start: int, stop: int) -> Block:
         """Return frames start..stop."""
@@ -72,8 +72,8 @@ class Remixed:
 def fit(reader: wav.Reader, model: Model) -> Source:
     """Return the file as a source with the model's channels.
 
-    Errors: StemdError "wrong-rate" where the file has another sample rate, "wrong-channels" where its channels cannot be
-    mapped without a choice (more than one to more than one).
+    Errors: StemdError "wrong-rate" where the file has another sample rate, "wrong-channels" where its channels cannot
+    be mapped without a choice (more than one to more than one).
     """
     name = os.fspath(reader.path)
     if reader.sample_rate != model.sample_rate:

@@ -1,9 +1,9 @@
 """Where segments lie and how their outputs become one signal: Demucs's overlap-add, as a stream.
 
 demucs.apply.apply_model, which this equals: L = int(segment * rate) frames a segment, stride = int((1 - overlap) * L);
-each segment is padded to the network's length with real context on both sides, as far as the recording reaches, and zeros
-beyond; outputs are added with a triangular weight and divided by the sum of the weights. With shifts, lane j starts
-int(rate / 2) - offset[j] frames before the recording, and the lanes are averaged.
+each segment is padded to the network's length with real context on both sides, as far as the recording reaches, and
+zeros beyond; outputs are added with a triangular weight and divided by the sum of the weights. With shifts, lane j
+starts int(rate / 2) - offset[j] frames before the recording, and the lanes are averaged.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True)
 class Lane:
-    """One run of one member over the recording. index: among all lanes. start: its first frame, zero or negative.
+    """One run of one member over the recording. index: among all lanes. start: first frame, zero or negative.
 
     segment, stride: frames. window: length of a segment -> frames that the network takes.
     """
@@ -45,7 +45,7 @@ class Lane:
 
 @dataclass(frozen=True, slots=True)
 class Chunk:
-    """One segment: length frames from start on, computed on window frames from window_start on. All in recording frames."""
+    """One segment: length frames from start on, computed on window frames from window_start on, in the recording."""
 
     lane: Lane
     start: int

@@ -1,7 +1,7 @@
 """Views of a loaded network: other segment, only some sources, same weights. The network itself is never changed.
 
-The last layers compute every source from the same features, one group of output channels a source. Keeping only the wanted
-groups is exact, and saves their transposed convolutions, inverse STFTs and resampling.
+The last layers compute every source from the same features, one group of output channels a source. Keeping only the
+wanted groups is exact, and saves their transposed convolutions, inverse STFTs and resampling.
 """
 
 from __future__ import annotations
@@ -9,7 +9,6 @@ from __future__ import annotations
 import copy
 from typing import TYPE_CHECKING, TypeVar, cast
 
-from demucs.demucs import Demucs
 from demucs.hdemucs import HDecLayer, HDemucs
 from demucs.htdemucs import HTDemucs
 from torch import nn
@@ -20,6 +19,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
     import torch
+    from demucs.demucs import Demucs
     from torch import Tensor
 
     from stemd.engine.models import Network
@@ -51,7 +51,11 @@ def with_sources(network: Network, sources: Sequence[int]) -> tuple[Network, boo
     """
     if tuple(sources) == tuple(range(len(network.sources))):
         return network, True
-    view = _slice_time(network, sources) if isinstance(network, Demucs) else _slice_hybrid(network, sources)
+    view = (
+        _slice_hybrid(network, sources)
+        if isinstance(network, (HDemucs, HTDemucs))
+        else _slice_time(cast("Demucs", network), sources)
+    )
     if view is None:
         return network, False
     view.sources = [network.sources[source] for source in sources]
@@ -62,7 +66,7 @@ def with_attention(network: Network) -> Network:
     """Return a view whose transformer, if it has one, attends by `attention.Attention`."""
     if not isinstance(network, HTDemucs) or network.crosstransformer is None:
         return network
-    return cast("Network", _replaced(network, lambda m: attention.Attention(m) if attention.replaceable(m) else m))
+    return cast("Network", _replaced(network, attention.replaced))
 
 
 def with_dtype(network: Network, dtype: torch.dtype) -> Network:
@@ -140,7 +144,7 @@ def _slice_conv(conv: nn.Module, sources: Sequence[int], count: int) -> nn.Modul
     group = weight.shape[1] // count
     keep = [channel for source in sources for channel in range(source * group, (source + 1) * group)]
     view = shallow(conv)
-    view.out_channels = len(keep)
+    cast("nn.ConvTranspose1d", view).out_channels = len(keep)
     view.weight = nn.Parameter(weight.detach()[:, keep].contiguous(), requires_grad=False)
     if bias is not None:
         view.bias = nn.Parameter(bias.detach()[keep].contiguous(), requires_grad=False)

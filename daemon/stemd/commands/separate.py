@@ -1,0 +1,180 @@
+"""`stemd separate`: one recording, once, without the daemon. The engine child works; this asks, shows, cleans up."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import math
+import os
+import signal
+import sys
+import tempfile
+import threading
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any, cast
+
+import typer
+from rich.console import Console
+from rich.progress import BarColumn, Progress, TaskProgressColumn, TextColumn, TimeRemainingColumn
+
+from stemd.children import WorkerPool
+from stemd.commands.common import settings_of, span
+from stemd.errors import StemdError
+from stemd.stages import normalise
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator, Mapping
+
+    from stemd.stages.work import Work
+
+
+def separate(  # noqa: PLR0917 - Typer passes options by name
+    file: Annotated[Path, typer.Argument(help="The recording: any format, any length.")],
+    out: Annotated[Path, typer.Option("--out", "-o", help="The folder for the stems; made if missing.")],
+    model: Annotated[str, typer.Option("--model", "-m", help="See: stemd models list.")] = "htdemucs",
+    models: Annotated[str, typer.Option("--models", help="A folder of local models, looked at first.")] = "",
+    stems: Annotated[str, typer.Option("--stems", help="Names with commas, such as vocals,no_vocals.")] = "all",
+    shifts: Annotated[int, typer.Option("--shifts", min=0, help="Average so many shifted runs; 0: none.")] = 1,
+    overlap: Annotated[float, typer.Option("--overlap", min=0.0, max=0.99, help="Of neighbouring segments.")] = 0.25,
+    segment: Annotated[float | None, typer.Option("--segment", help="Seconds; shorter takes less memory.")] = None,
+    device: Annotated[str, typer.Option("--device", help="auto, cpu, cuda or cuda:N.")] = "auto",
+    precision: Annotated[str, typer.Option("--precision", help="auto or float32.")] = "auto",
+    seed: Annotated[int, typer.Option("--seed", help="Draws the shifts.")] = 0,
+    residual: Annotated[str, typer.Option("--residual", help="no_...: minus or add.")] = "minus",
+    batch: Annotated[int, typer.Option("--batch", min=1, help="Segments at a time, on a GPU.")] = 1,
+    as_json: Annotated[bool, typer.Option("--json", help="Print what was done as JSON.")] = False,
+) -> None:
+    """Separate one recording into DIR/<stem>.wav, float32, as long as the recording."""
+    options = {
+        "model": model, "stems": [name.strip() for name in stems.split(",") if name.strip()], "shifts": shifts,
+        "overlap": overlap, "segment": segment, "device": device, "precision": precision, "seed": seed,
+        "residual": residual, "batch": batch,
+    }  # fmt: skip
+    check(file, out, precision, residual)
+    with interruptible() as stop, bars() as show:
+        done = run(file, out, options, models or configured_models(), stop, show)
+    done["files"] = {stem: str(out / name) for stem, name in done["files"].items()}
+    typer.echo(json.dumps(done, indent=1) if as_json else shown(done))
+
+
+def check(file: Path, out: Path, precision: str, residual: str) -> None:
+    """Refuse what cannot work before anything is started. Raises StemdError "no-file", "no-folder", "usage"."""
+    if not file.is_file():
+        raise StemdError("no-file", f"{file} is not there, or no file", "check the path")
+    if out.exists() and not out.is_dir():
+        raise StemdError("no-folder", f"{out} is a file", "name a folder with -o")
+    if precision not in ("auto", "float32"):
+        raise StemdError("usage", f"--precision {precision}: there is no such precision", "use auto or float32")
+    if residual not in ("minus", "add"):
+        raise StemdError("usage", f"--residual {residual}: there is no such method", "use minus or add")
+
+
+def run(
+    file: Path,
+    out: Path,
+    options: Mapping[str, Any],
+    models: str,
+    stop: threading.Event,
+    show: Callable[[str, float], None],
+) -> dict[str, Any]:
+    """Decode and separate in a folder of its own inside out; the stems move to out when they are all complete."""
+    out.mkdir(parents=True, exist_ok=True)
+    with tempfile.TemporaryDirectory(prefix=".stemd-", dir=out) as own:
+        folder = Path(own)
+        children = WorkerPool(folder, models)
+        (folder / normalise.SOURCE).symlink_to(file.absolute())
+        job = Once(children, stop, folder, os.fsencode(file.name), str(options["model"]), show)
+        request = {**options, "mix": str(folder / normalise.MIX), "out": str(folder / "stems")}
+        try:
+            normalise.run(cast("Work", job.showing("decoding")))
+            done = children.separate(request, job.showing("separating"))
+        finally:
+            children.close()
+        for name in done["files"].values():
+            (folder / "stems" / name).replace(out / name)
+    return done
+
+
+@dataclass(frozen=True, slots=True)
+class Once:
+    """What NORMALISE and the engine ask of a job (stages.work.Work), for a file that is no job of the daemon's."""
+
+    children: WorkerPool
+    stop: threading.Event
+    folder: Path
+    name: bytes
+    model: str
+    show: Callable[[str, float], None]
+    step: str = ""
+    limit: float = math.inf
+
+    @property
+    def job(self) -> Once:
+        """The job, for its name."""
+        return self
+
+    @property
+    def rule(self) -> Once:
+        """The rule, for its model."""
+        return self
+
+    def progress(self, fraction: float, _facts: Mapping[str, Any]) -> None:
+        """Show how far the step is."""
+        self.show(self.step, fraction)
+
+    def showing(self, step: str) -> Once:
+        """Name the step that is under way."""
+        return Once(self.children, self.stop, self.folder, self.name, self.model, self.show, step)
+
+
+def configured_models() -> str:
+    """Return the folder of local models that config.toml names; "" where there is no configuration."""
+    try:
+        return str(settings_of(None).daemon.models or "")
+    except StemdError as error:
+        if error.code == "no-config":
+            return ""
+        raise
+
+
+@contextlib.contextmanager
+def interruptible() -> Iterator[threading.Event]:
+    """Give an event that the first Ctrl-C sets, so that everything ends in order; the second one ends at once."""
+    stop = threading.Event()
+
+    def interrupt(_signal: int, _frame: object) -> None:
+        if stop.is_set():
+            raise KeyboardInterrupt
+        stop.set()
+
+    before = signal.signal(signal.SIGINT, interrupt)
+    try:
+        yield stop
+    finally:
+        signal.signal(signal.SIGINT, before)
+
+
+@contextlib.contextmanager
+def bars() -> Iterator[Callable[[str, float], None]]:
+    """Give a function that shows a step's fraction done: a bar each on a terminal, nothing in a pipe."""
+    columns = (TextColumn("{task.description:<11}"), BarColumn(), TaskProgressColumn(), TimeRemainingColumn())
+    with Progress(*columns, console=Console(stderr=True), disable=not sys.stderr.isatty()) as progress:
+        tasks: dict[str, Any] = {}
+
+        def show(step: str, fraction: float) -> None:
+            if step not in tasks:
+                tasks[step] = progress.add_task(step, total=1.0)
+            progress.update(tasks[step], completed=fraction)
+
+        yield show
+
+
+def shown(done: Mapping[str, Any]) -> str:
+    """Say for a person what was made, and how fast."""
+    lines = list(done["files"].values())
+    lines.append(
+        f"{span(done['frames'] / done['sample_rate'])} in {done['seconds']:.1f} s on {done['device']}, "
+        f"{done['precision']}: {done['x_realtime']:.1f} x realtime"
+    )
+    return "\n".join(lines)
