@@ -14,6 +14,7 @@ from stemd.quality.levels import LevelMeter, sound
 from stemd.quality.pairing import Pairing, pair
 from stemd.quality.recording import Block, Recording
 from stemd.quality.report import Bleed, Report, Request
+from stemd.quality.seams import SeamMeter
 from stemd.quality.windows import length
 
 if TYPE_CHECKING:
@@ -43,9 +44,9 @@ def measure(
     with ExitStack() as open_files:
         stems = {name: open_files.enter_context(Recording(name, path)) for name, path in request.stems.items()}
         mix = open_files.enter_context(Recording(MIX, request.mix)) if request.mix is not None else None
-        session = _Session(stems, mix, pairing)
+        session = _Session(stems, mix, pairing, request)
         session.run(on_progress, stopped)
-        report = session.report(request)
+        report = session.report()
     files_out.write(report, request, session.outlines)
     on_progress(1.0)
     return report
@@ -54,7 +55,10 @@ def measure(
 class _Session:
     """The files and meters of one measurement."""
 
-    def __init__(self, stems: Mapping[str, Recording], mix: Recording | None, pairing: Pairing) -> None:
+    def __init__(
+        self, stems: Mapping[str, Recording], mix: Recording | None, pairing: Pairing, request: Request
+    ) -> None:
+        self._request = request
         self._stems, self._mix, self._pairing = stems, mix, pairing
         self._rate = _common_rate(stems)
         self._comparable = mix is not None and mix.rate == self._rate and _fit(mix, stems)
@@ -64,6 +68,7 @@ class _Session:
         self._meters = {
             name: LevelMeter(name, each.rate, each.channels, each.frames) for name, each in self._files.items()
         }
+        self._seams = self._seam_meters()
         self._compared = self._bleed = self._comparison()
         self.lag = 0
 
@@ -82,12 +87,12 @@ class _Session:
             self._bleed = self._comparison(self.lag)
             self._read(self._bleed, lambda _: on_progress(FIRST_PASS), stopped, levels=False)
 
-    def report(self, request: Request) -> Report:
+    def report(self) -> Report:
         """Put together what the meters found."""
         levels = {name: meter.finish(self._source_frames(name)) for name, meter in self._meters.items()}
         null = self._compared.null if self._comparable and self._pairing.complete else None
         found = Report(
-            title=request.title,
+            title=self._request.title,
             verdict="pass",
             seconds=max(each.frames / each.rate for each in levels.values()),
             mix=levels.get(MIX) if self._mix else None,
@@ -98,14 +103,15 @@ class _Session:
             accompaniment_from=self._pairing.made_from,
             null_db=null.db if null else None,
             null_of=self._pairing.complete if null else (),
-            seam_db=None,
-            thresholds=request.thresholds,
+            seam_db=max((each.worst for name, each in self._seams.items() if name != MIX), default=None),
+            thresholds=self._request.thresholds,
             flags=(),
             curves={name: tuple(decibel.curve(meter.windows.power)) for name, meter in self._meters.items()},
             step=length(self._rate) / self._rate,
         )
         lossy = {name: each.lossy for name, each in self._stems.items()}
-        return verdict.judged(found, null.windows if null else None, lossy)
+        seams = {name: tuple(each.found) for name, each in self._seams.items()}
+        return verdict.judged(found, null.windows if null else None, lossy, seams)
 
     def _comparison(self, lag: int = 0) -> Comparison:
         return Comparison(self._rate, self._channels, self._pairing, self._against, lag)
@@ -137,7 +143,22 @@ class _Session:
 
     def _block(self, name: str, size: int, *, levels: bool) -> Block:
         block = self._files[name].read(size)
-        return self._meters[name].feed(block) if levels else np.where(sound(block), block, np.float32(0.0))
+        if not levels:
+            return np.where(sound(block), block, np.float32(0.0))
+        block = self._meters[name].feed(block)
+        if name in self._seams:
+            self._seams[name].feed(block, self._request.thresholds.seam_db)
+        return block
+
+    def _seam_meters(self) -> dict[str, SeamMeter]:
+        """One a file, if it is known how the stems were cut."""
+        segment, overlap = self._request.segment, self._request.overlap
+        if segment is None or self._request.thresholds.seam_db is None:
+            return {}
+        if not (segment > 0 and 0 <= overlap < 1):
+            raise StemdError("bad-request", f"segment {segment} s, overlap {overlap}", "Above 0; from 0 to under 1.")
+        files = self._files.items()
+        return {name: SeamMeter(each.rate, each.channels, segment, overlap) for name, each in files}
 
     def _measured_against(self) -> list[str]:
         """Stems that the vocal is held against: the accompaniment first, then each other stem that is not its own."""

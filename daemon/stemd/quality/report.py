@@ -24,14 +24,14 @@ class Thresholds:
 
     bleed_db: vocal in the accompaniment relative to the vocal (the rule's key). reverse_db: accompaniment in the vocal
     stem relative to the accompaniment. null_db: mix minus the sum of the stems, relative to the mix. dc: linear.
-    seam_db: steps at segment borders against their surroundings. silence_db: dBFS, under it a stem counts as silent.
+    seam_db: steps at segment borders against their surroundings.
     """
 
     bleed_db: float | None = -20.0
     reverse_db: float | None = None
     null_db: float | None = -12.0
     dc: float | None = 0.01
-    seam_db: float | None = 12.0
+    seam_db: float | None = 26.0
 
     @classmethod
     def read(cls, given: Mapping[str, Any]) -> Thresholds:

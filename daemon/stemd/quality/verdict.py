@@ -26,11 +26,20 @@ LOSSY_SECONDS: Final = 0.1
 """Encoder delay and padding of a lossy file that is no fault."""
 
 
-def judged(report: Report, null: NDArray[np.float64] | None, lossy: Mapping[str, bool]) -> Report:
-    """Return the report with its flags and verdict. null: the null test's windows in dB, if there was one."""
+def judged(
+    report: Report,
+    null: NDArray[np.float64] | None,
+    lossy: Mapping[str, bool],
+    seams: Mapping[str, tuple[tuple[float, float], ...]],
+) -> Report:
+    """Return the report with its flags and verdict.
+
+    null: the null test's windows in dB, if there was one. seams: (seconds, dB) of each stem's clicks, and the mix's.
+    """
     flags = (
         *(flag for stem in report.stems for flag in _of_stem(stem, report, lossy=lossy.get(stem.name, False))),
         *_of_null(report, null),
+        *_of_seams(report, seams),
         *(flag for bleed in report.bleed for flag in of_bleed(bleed, report)),
     )
     order = sorted(flags, key=lambda flag: (flag.start, flag.metric))
@@ -109,6 +118,20 @@ def _of_null(report: Report, null: NDArray[np.float64] | None) -> Iterator[Flag]
         what = f"{value:.0f} dB" if value > decibel.FLOOR else "nothing"
         text = f"{names} do not add up to the mix {span(a, b)}: the difference is {what} relative to the mix"
         yield Flag("null", a, b, value, limit, text)
+
+
+def _of_seams(report: Report, seams: Mapping[str, tuple[tuple[float, float], ...]]) -> Iterator[Flag]:
+    """Clicks at segment borders that the mix does not have itself."""
+    theirs = {when for when, _ in seams.get("mix", ())}
+    limit = report.thresholds.seam_db
+    for stem in report.stems:
+        found = [(when, value) for when, value in seams.get(stem.name, ()) if when not in theirs]
+        if found:
+            more = f" and {len(found) - 1} more" if len(found) > 1 else ""
+            text = (
+                f"{stem.name} clicks {span(found[0][0], found[0][0])}{more}, where two segments meet: separate it again"
+            )
+            yield Flag("seam", found[0][0], found[-1][0], max(value for _, value in found), limit, text)
 
 
 def of_bleed(bleed: Bleed, report: Report) -> Iterator[Flag]:
