@@ -1,0 +1,1 @@
+"""The parts of scripts/install. Only the standard library: nothing is installed yet."""

@@ -1,0 +1,174 @@
+"""What is installed where, and in which order; and how it is taken away again."""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import sys
+from functools import partial
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from installing.steps import CannotGoOn, Step, answer, command, must, put, remove, run, write
+from installing.texts import configuration, drop_in
+
+if TYPE_CHECKING:
+    import argparse
+    from collections.abc import Iterator
+
+SOURCE = Path(__file__).resolve().parents[2]
+OPT, ETC, STATE, CACHE = (Path(folder) for folder in ("/opt/stemd", "/etc/stemd", "/var/lib/stemd", "/var/cache/stemd"))
+CONFIG = ETC / "config.toml"
+PYTHON, STEMD = OPT / "venv/bin/python", OPT / "venv/bin/stemd"
+UNITS = Path("/etc/systemd/system")
+SERVICES = ("stemd.service", "stemd-web.service", "stemd-models.service")
+SYSUSERS, TMPFILES = Path("/etc/sysusers.d/stemd.conf"), Path("/etc/tmpfiles.d/stemd.conf")
+LINK = Path("/usr/local/bin/stemd")
+_MANAGERS = {
+    "apt-get": ("apt-get", "install", "-y", "--no-install-recommends"),
+    "dnf": ("dnf", "install", "-y"),
+    "pacman": ("pacman", "-S", "--needed", "--noconfirm"),
+    "zypper": ("zypper", "--non-interactive", "install"),
+}
+_PYTHONS = ("/usr/bin/python3.11", "/usr/bin/python3.12", "/usr/bin/python3.13", "/usr/bin/python3")
+_NEW_ENOUGH = "import sys, venv, ensurepip; sys.exit(sys.version_info < (3, 11))"
+
+
+def install(options: argparse.Namespace) -> Iterator[Step]:
+    """The whole installation, or an upgrade: the daemon copies and migrates its ledger when it starts."""
+    if not all(shutil.which(name) for name in ("ffmpeg", "ffprobe")):
+        yield Step("install ffmpeg with the system's package manager", partial(_packages, "ffmpeg"))
+    yield put(SYSUSERS, (SOURCE / "systemd/sysusers.d/stemd.conf").read_text())
+    yield put(TMPFILES, (SOURCE / "systemd/tmpfiles.d/stemd.conf").read_text())
+    yield command("make the user stemd", "systemd-sysusers", SYSUSERS)
+    yield command("make the service's folders", "systemd-tmpfiles", "--create", TMPFILES)
+    if (UNITS / "stemd.service").exists():
+        yield command("stop the present version", "systemctl", "stop", "stemd.service")
+    yield from _environment()
+    yield from _configuration(options)
+    for name in SERVICES:
+        yield put(UNITS / name, (SOURCE / "systemd" / name).read_text())
+    yield Step(f"open the rules' folders to the service: write {UNITS}/stemd.service.d/folders.conf", _open_folders)
+    yield command("tell systemd", "systemctl", "daemon-reload")
+    if not options.no_models:
+        yield Step("fetch the weights of the rules' models: systemctl start stemd-models", _fetch)
+    yield Step("examine the machine as the user stemd: stemd doctor", _examine)
+    if not options.no_start:
+        yield command("start stemd, now and with the machine", "systemctl", "enable", "--now", "stemd.service")
+
+
+def uninstall(options: argparse.Namespace) -> Iterator[Step]:
+    """Take away what `install` made; configuration and ledger only with --purge, recordings and stems never."""
+    for name in SERVICES:
+        if (UNITS / name).exists():
+            yield Step(f"stop and disable {name}", partial(answer, "systemctl", "disable", "--now", name))
+    files = (*(UNITS / name for name in SERVICES), UNITS / "stemd.service.d", SYSUSERS, TMPFILES, OPT)
+    for path in files:
+        if path.exists():
+            yield Step(f"remove {path}", partial(remove, path))
+    if LINK.is_symlink() and LINK.readlink() == STEMD:
+        yield Step(f"remove {LINK}", partial(remove, LINK))
+    yield Step("tell systemd: systemctl daemon-reload", partial(answer, "systemctl", "daemon-reload"))
+    for path in (ETC, STATE, CACHE):
+        if path.exists() and options.purge:
+            yield Step(f"remove {path}", partial(remove, path))
+        elif path.exists():
+            yield Step(f"keep {path} (--purge removes it)", lambda: None)
+    if options.purge:
+        yield Step("remove the user stemd", partial(answer, "userdel", "stemd"))
+
+
+def _environment() -> Iterator[Step]:
+    """A virtual environment that the service's user can read: not of a Python in somebody's home."""
+    if answer(PYTHON, "-m", "pip", "--version") is None:
+        yield Step(f"make {OPT}/venv with the system's Python", _make_environment)
+    pip = (PYTHON, "-m", "pip", "install", "--quiet", "--disable-pip-version-check", "-c", SOURCE / "requirements.lock")
+    yield command("install the build back end", *pip, "hatchling")
+    yield command("install stemd and the pinned packages, which takes minutes", *pip, "--no-build-isolation", SOURCE)
+    yield put(OPT / "README.md", (SOURCE / "README.md").read_text())
+    yield put(OPT / "config.example.toml", (SOURCE / "config.toml").read_text())
+    if not os.path.lexists(LINK):
+        yield Step(f"make the command stemd known: link {LINK}", partial(LINK.symlink_to, STEMD))
+
+
+def _make_environment() -> None:
+    python = _python()
+    if python is None and shutil.which("apt-get"):
+        _packages("python3", "python3-venv")
+        python = _python()
+    if python is None:
+        message = "no Python 3.11 or newer with venv in /usr/bin: install one with the system's package manager"
+        raise CannotGoOn(message)
+    must(python, "-m", "venv", "--clear", OPT / "venv")
+
+
+def _python() -> str | None:
+    own = (
+        sys.executable if not sys.executable.startswith(("/home/", "/root/")) and sys.prefix == sys.base_prefix else ""
+    )
+    return next(
+        (python for python in (*_PYTHONS, own) if python and answer(python, "-c", _NEW_ENOUGH) is not None), None
+    )
+
+
+def _packages(*names: str) -> None:
+    manager = next((argv for name, argv in _MANAGERS.items() if shutil.which(name)), None)
+    if manager is None:
+        message = f"this system's package manager is not known: install {' '.join(names)} yourself"
+        raise CannotGoOn(message)
+    if manager[0] == "apt-get":
+        answer("apt-get", "update", "-qq")
+    must(*manager, *names)
+
+
+def _configuration(options: argparse.Namespace) -> Iterator[Step]:
+    if CONFIG.exists():
+        yield Step(f"keep {CONFIG} as it is", lambda: None)
+        return
+    text = configuration(
+        name=options.name, inbox=str(options.inbox), outbox=str(options.outbox), preset=options.preset,
+        model=options.model, state=str(STATE),
+    )  # fmt: skip
+    yield put(CONFIG, text)
+    for folder in (options.inbox, options.outbox):
+        yield Step(f"make {folder} for the user stemd, if it is missing", partial(_make_folder, folder))
+
+
+def _make_folder(folder: Path) -> None:
+    """One that is there keeps its owner and rights; the doctor says if they do not do."""
+    if not folder.exists():
+        folder.mkdir(parents=True)
+        shutil.chown(folder, "stemd", "stemd")
+        folder.chmod(0o2775)
+
+
+def _open_folders() -> None:
+    """Ask the installed stemd, which knows how folders are written in the configuration."""
+    ask = (
+        "import json, pathlib, sys, stemd.config as c; rules = c.load(pathlib.Path(sys.argv[1])).rules; "
+        "print(json.dumps([str(f) for r in rules for f in (r.inbox, r.outbox, *r.own_folders)]))"
+    )
+    told = answer(PYTHON, "-c", ask, CONFIG)
+    if told is None:
+        message = f"{CONFIG} is not right; see: {STEMD} config check -c {CONFIG}"
+        raise CannotGoOn(message)
+    write(UNITS / "stemd.service.d/folders.conf", drop_in(json.loads(told)))
+
+
+def _fetch() -> None:
+    """The only unit that may reach the network does it. Without network the jobs wait, and say so."""
+    if run("systemctl", "start", "stemd-models.service").returncode != 0:
+        sys.stderr.write("  weights were not fetched; jobs wait for them. Later: systemctl start stemd-models\n")
+
+
+def _examine() -> None:
+    """Warnings do not stop an installation; problems do, with the doctor's advice on the screen."""
+    folders = {"HOME": STATE, "XDG_CACHE_HOME": CACHE, "HF_HOME": CACHE / "huggingface", "TORCH_HOME": CACHE / "torch"}
+    environment = {
+        "PATH": os.environ.get("PATH", os.defpath),
+        **{name: str(folder) for name, folder in folders.items()},
+    }
+    if run("runuser", "-u", "stemd", "--", STEMD, "doctor", "-c", CONFIG, env=environment).returncode != 0:
+        message = "the doctor found problems: solve them as it says, then run scripts/install again"
+        raise CannotGoOn(message)

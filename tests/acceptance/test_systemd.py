@@ -1,0 +1,257 @@
+"""The hardened unit under a real systemd, booted as PID 1 in namespaces of its own."""
+
+import contextlib
+import os
+import shutil
+import signal
+import subprocess
+import sys
+import time
+from dataclasses import dataclass
+from pathlib import Path
+
+import pytest
+
+pytestmark = [pytest.mark.systemd, pytest.mark.slow, pytest.mark.acceptance]
+
+ROOT = Path(__file__).parents[2]
+SONG = ROOT / "daemon/stemd/demo/song.opus"
+UNSHARE = ["unshare", "--pid", "--fork", "--kill-child", "--mount", "--uts", "--ipc", "--cgroup", "--mount-proc"]
+TARGETS = ("default", "sysinit", "basic", "shutdown", "multi-user", "local-fs", "remote-fs", "network", "sockets")
+CONFIG = """
+[daemon]
+state_dir = "/var/lib/stemd"
+rescan = 1
+[resources]
+device = "cpu"
+ram_reserve_gb = 0
+[[rule]]
+name = "songs"
+inbox = "/srv/in"
+outbox = "/srv/out"
+model = "demo"
+shifts = {shifts}
+stems = ["vocals", "no_vocals"]
+settle = 0.3
+[rule.quality]
+on_flag = "deliver"
+"""
+
+
+@dataclass
+class Machine:
+    """A booted systemd with the unit, and folders of its own."""
+
+    folder: Path
+    init: int
+
+    def run(self, *argv, check=True, timeout=60):
+        command = ["nsenter", "-t", str(self.init), "-a", *map(str, argv)]
+        return subprocess.run(command, capture_output=True, text=True, check=check, timeout=timeout)
+
+    def show(self, key):
+        return self.run("systemctl", "show", "stemd", f"--property={key}", "--value").stdout.strip()
+
+    @property
+    def log(self):
+        path = self.folder / "stemd.log"
+        return path.read_text() if path.exists() else ""
+
+    def configure(self, shifts=0, more=""):
+        (self.folder / "etc/stemd/config.toml").write_text(CONFIG.format(shifts=shifts) + more)
+
+    def save(self, name):
+        """Save the song into the inbox; its title makes it a content of its own."""
+        part = self.folder / "srv/in" / f"{name}.part"
+        copy = ["ffmpeg", "-v", "error", "-i", SONG, "-c", "copy", "-metadata", f"title={name}", "-f", "ogg", part]
+        subprocess.run(copy, check=True, stdin=subprocess.DEVNULL)
+        shutil.chown(part, 64123, 64123)
+        part.rename(part.with_name(f"{name}.opus"))
+
+    def delivered(self, name):
+        return sorted(path.name for path in (self.folder / "srv/out" / name).glob("*.wav"))
+
+    def daemon(self, *pattern):
+        """Process numbers, as this machine counts them, of stemd's processes with these words."""
+        found = self.run("pgrep", "-u", "stemd", "-f", " ".join(pattern), check=False)
+        return [int(line) for line in found.stdout.split()]
+
+    def restart(self, **config):
+        self.configure(**config)
+        self.run("systemctl", "stop", "stemd")
+        self.run("systemctl", "reset-failed", "stemd", check=False)
+        self.run("systemctl", "start", "stemd")
+
+
+def wait(what, seconds=60.0):
+    """Wait until something is true, and give it."""
+    deadline = time.monotonic() + seconds
+    while time.monotonic() < deadline:
+        with contextlib.suppress(subprocess.CalledProcessError):
+            if seen := what():
+                return seen
+        time.sleep(0.1)
+    return what()
+
+
+def why_not():
+    if os.geteuid() != 0:
+        return "only root may make namespaces"
+    if not Path("/lib/systemd/systemd").exists() or shutil.which("nsenter") is None:
+        return "systemd is not installed"
+    tried = subprocess.run([*UNSHARE, "mount", "-t", "cgroup2", "none", "/mnt"], capture_output=True, check=False)
+    return "" if tried.returncode == 0 else f"namespaces are not available: {tried.stderr.decode().strip()}"
+
+
+@pytest.fixture(scope="module")
+def machine(tmp_path_factory):
+    if reason := why_not():
+        pytest.skip(reason)
+    folder = tmp_path_factory.mktemp("machine")
+    for place in ("etc", "var/lib", "var/cache", "srv/in", "srv/out", "units/stemd.service.d"):
+        (folder / place).mkdir(parents=True)
+    for target in TARGETS:
+        (folder / f"units/{target}.target").write_text(f"[Unit]\nDescription={target}\nDefaultDependencies=no\n")
+    shutil.copy(ROOT / "systemd/stemd.service", folder / "units")
+    (folder / "units/stemd.service.d/folders.conf").write_text(drop_in(["/srv/in", "/srv/out"]))
+    (folder / "units/stemd.service.d/test.conf").write_text(here(folder))
+    with (folder / "boot.log").open("w") as log:
+        booted = subprocess.Popen(
+            [*UNSHARE, Path(__file__).with_name("boot-systemd"), folder],
+            stdin=subprocess.DEVNULL,
+            stdout=log,
+            stderr=log,
+        )
+    children = Path(f"/proc/{booted.pid}/task/{booted.pid}/children")
+    init = int(wait(children.read_text).split()[0])
+    found = Machine(folder, init)
+    try:
+        ready = wait(
+            lambda: found.run("systemctl", "is-system-running", check=False).stdout.strip() in {"running", "degraded"},
+            20,
+        )
+        assert ready, (folder / "boot.log").read_text() + (folder / "systemd.log").read_text()
+        (folder / "etc/stemd").mkdir(exist_ok=True)
+        found.configure()
+        yield found
+    finally:
+        booted.kill()
+        booted.wait(timeout=20)
+
+
+def drop_in(folders):
+    """The drop-in as scripts/install writes it."""
+    code = "import sys; from installing.texts import drop_in; print(drop_in(sys.argv[1:]), end='')"
+    command = [sys.executable, "-c", code, *folders]
+    return subprocess.run(command, cwd=ROOT / "scripts", capture_output=True, text=True, check=True).stdout
+
+
+def here(folder):
+    """What differs from an installed unit: where the program lies, where its log goes, and shorter times."""
+    python = Path(sys.executable)
+    seen = {str(ROOT), str(python.parent.parent), sys.base_prefix, str(Path(sys.base_prefix).resolve())}
+    hidden = [place for place in seen if place.startswith(("/root", "/home", "/tmp", "/var/tmp"))]
+    return "\n".join(
+        [
+            "[Service]",
+            "ExecStart=",
+            f"ExecStart={python.with_name('stemd')} run --log-format journal --config /etc/stemd/config.toml",
+            f"StandardOutput=append:{folder}/stemd.log",
+            f"StandardError=append:{folder}/stemd.log",
+            "WatchdogSec=8",
+            "RestartSec=1",
+            *(f"BindReadOnlyPaths={place}" for place in hidden),
+            "",
+        ]
+    )
+
+
+@pytest.fixture(scope="module")
+def stemd(machine):
+    started = machine.run("systemctl", "start", "stemd", check=False, timeout=90)
+    assert started.returncode == 0, machine.log
+    return machine
+
+
+def test_it_becomes_ready_and_says_how_it_stands(stemd):
+    assert stemd.show("ActiveState") == "active"
+    assert "running" in stemd.show("StatusText")
+    assert stemd.show("User") == "stemd"
+
+
+def test_a_file_is_delivered_from_inside_the_sandbox(stemd):
+    stemd.save("first")
+    assert wait(lambda: stemd.delivered("first"), 120) == ["no_vocals.wav", "vocals.wav"], stemd.log
+    assert (stemd.folder / "srv/out/first/vocals.wav").stat().st_uid == 64123
+    assert wait((stemd.folder / "srv/in/_done/first.opus").exists)
+
+
+def test_it_sees_nothing_that_is_not_its_business(stemd):
+    main = stemd.show("MainPID")
+    inside = ["nsenter", "-t", main, "-m", "-n", "-S", "64123", "-G", "64123"]
+    for forbidden in (["touch", "/etc/x"], ["touch", "/opt/x"], ["touch", "/srv/x"], ["ls", "/root/.bashrc"]):
+        assert stemd.run(*inside, *forbidden, check=False).returncode != 0, forbidden
+    links = stemd.run(*inside, "cat", "/proc/net/dev").stdout.splitlines()[2:]
+    assert [line.split(":")[0].strip() for line in links] in ([], ["lo"])
+
+
+def test_a_good_configuration_is_taken_over_and_a_bad_one_is_not(stemd):
+    stemd.configure(more='[[rule]]\nname = "second"\ninbox = "/srv/in2"\noutbox = "/srv/out"\nmodel = "demo"\n')
+    main = stemd.show("MainPID")
+    before = len(stemd.log)
+    stemd.run("systemctl", "reload", "stemd")
+    assert wait(lambda: "second" in stemd.log[before:], 20), stemd.log[before:]
+    stemd.configure(more="shfts = 3\n")
+    before = len(stemd.log)
+    stemd.run("systemctl", "reload", "stemd")
+    assert wait(lambda: "shfts" in stemd.log[before:], 20), stemd.log[before:]
+    assert wait(lambda: stemd.show("ActiveState") == "active")
+    assert stemd.show("MainPID") == main
+
+
+def test_stopping_in_the_middle_of_a_job_is_quick_and_it_goes_on_afterwards(stemd):
+    stemd.restart(shifts=20)
+    stemd.save("long")
+    assert wait(lambda: stemd.daemon("stemd.engine"), 60), stemd.log
+    time.sleep(2)
+    began = time.monotonic()
+    stemd.run("systemctl", "stop", "stemd")
+    assert time.monotonic() - began < 12
+    assert stemd.show("Result") == "success"
+    assert stemd.daemon("stemd") == []
+    assert stemd.delivered("long") == []
+    stemd.configure(shifts=0)
+    stemd.run("systemctl", "start", "stemd")
+    assert wait(lambda: stemd.delivered("long"), 120), stemd.log
+
+
+def test_a_killed_engine_costs_an_attempt_and_not_the_service(stemd):
+    stemd.restart(shifts=20)
+    main = stemd.show("MainPID")
+    stemd.save("attacked")
+    found = wait(lambda: stemd.daemon("stemd.engine"), 60)
+    assert found, stemd.log
+    engine = found[0]
+    time.sleep(1)
+    stemd.run("kill", "-9", engine)
+    assert wait(lambda: [pid for pid in stemd.daemon("stemd.engine") if pid != engine], 60), stemd.log
+    assert stemd.show("MainPID") == main
+    assert stemd.show("NRestarts") == "0"
+
+
+@pytest.mark.parametrize("number", [signal.SIGKILL, signal.SIGSTOP], ids=["killed", "blocked"])
+def test_a_dead_or_blocked_daemon_is_started_again(stemd, number):
+    stemd.restart()
+    main = stemd.show("MainPID")
+    stemd.run("kill", f"-{int(number)}", main)
+    assert wait(lambda: stemd.show("NRestarts") == "1", 40), stemd.log
+    assert wait(lambda: stemd.show("ActiveState") == "active", 60), stemd.log
+    assert stemd.show("MainPID") != main
+
+
+def test_a_wrong_configuration_is_not_tried_again_and_again(stemd):
+    stemd.run("systemctl", "stop", "stemd")
+    (stemd.folder / "etc/stemd/config.toml").write_text("shfts = 3\n")
+    assert stemd.run("systemctl", "start", "stemd", check=False).returncode != 0
+    assert stemd.show("ExecMainStatus") == "2"
+    assert stemd.show("NRestarts") == "0"
