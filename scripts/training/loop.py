@@ -24,15 +24,19 @@ from training.network import RATE, SOURCES, Average, Shape
 
 @dataclass(frozen=True)
 class Course:
-    """A course of training. It ends after `steps` or `minutes`, whichever comes first; the rate follows."""
+    """A course of training. It ends after `steps` or `minutes`, whichever comes first; the rate follows.
+
+    `size` is crops a step and worker; on a GPU (`device` "cuda") one worker with many crops is best.
+    """
 
     songs: Path
     checkpoint: Path
     seed: int = 0
     steps: int = 1_000_000
     minutes: float = math.inf
-    size: int = 2
+    size: int = 1
     workers: int = 2
+    device: str = "cpu"
     rate: float = 2e-3
     warm_up: int = 40
     average: float = 0.995
@@ -68,7 +72,7 @@ def loss_of(estimate: Tensor, stems: Tensor) -> Tensor:
     error in decibels, not rewarded below -35 dB, which counts quiet singing as much as loud.
     """
     apart = (estimate - stems).abs().mean(dim=(0, 2, 3))
-    weights = torch.tensor([3.0 if source == "vocals" else 1.0 for source in SOURCES])
+    weights = apart.new_tensor([3.0 if source == "vocals" else 1.0 for source in SOURCES])
     whole = (estimate.sum(dim=1) - stems.sum(dim=1)).abs().mean()
     vocals = SOURCES.index("vocals")
     power = (estimate[:, vocals] - stems[:, vocals]).square().mean(dim=(1, 2))
@@ -93,7 +97,7 @@ def work(worker: int, course: Course, meet: str | None, say: Callable[[str], Non
     if meet:
         distributed.init_process_group("gloo", f"file://{meet}", rank=worker, world_size=course.workers)
     torch.manual_seed(course.seed)
-    network = course.shape.build()
+    network = course.shape.build().to(course.device)
     optimiser = torch.optim.Adam(network.parameters(), lr=course.rate, betas=(0.9, 0.99))
     average, progress = Average(network, course.average), Progress()
     if course.checkpoint.exists():
@@ -121,9 +125,9 @@ def step(
     """Take one step on fresh crops; all workers end it with the same weights and the same progress."""
     dice = np.random.default_rng([course.seed, worker, progress.step])
     songs = crops.songs_in(course.songs)
-    stems = crops.batch(dice, songs, course.size, course.shape.seconds * RATE, course.changes)
+    stems = crops.batch(dice, songs, course.size, course.shape.seconds * RATE, course.changes).to(course.device)
     network.train()
-    with torch.autocast("cpu", torch.bfloat16):
+    with torch.autocast(course.device, torch.bfloat16):
         estimate = network(stems.sum(dim=1))
     loss = loss_of(estimate.float(), stems)
     optimiser.zero_grad()
@@ -180,6 +184,6 @@ def resume(
     content = load(checkpoint)
     network.load_state_dict(content["network"])
     optimiser.load_state_dict(content["optimiser"])
-    average.state = content["average"]
+    average.state = {name: value.to(average.state[name].device) for name, value in content["average"].items()}
     for name, value in content["progress"].items():
         setattr(progress, name, value)

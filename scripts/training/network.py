@@ -22,7 +22,9 @@ class Shape:
     """What decides a network's size: 2.4 million parameters as it stands, 4.8 MB in float16.
 
     Depth 5 leaves the transformer 2 bands of 172 frames instead of 8 of 173: with `dconv` in the
-    encoder only, a step takes two thirds of the time of 16 channels at depth 4.
+    encoder only, a step takes two thirds of the time of 16 channels at depth 4. The spectral branch
+    estimates magnitudes and keeps the mixture's phase (`cac` off, no Wiener filter): measured over
+    the first 100 steps, it learns vocals about three times as fast as complex spectra as channels.
     """
 
     channels: int = 12
@@ -40,6 +42,9 @@ class Shape:
             "channels": self.channels,
             "depth": self.depth,
             "nfft": self.nfft,
+            "cac": False,
+            "wiener_iters": -1,
+            "end_iters": -1,
             "bottom_channels": self.bottom,
             "t_layers": self.layers,
             "t_heads": self.heads,
