@@ -22,6 +22,7 @@ if TYPE_CHECKING:
 
 _GRACE: Final = 3.0  # seconds from "cancel" to the end of the process
 _LISTEN: Final = 0.2  # seconds between looks at `stop`
+_ASK_AGAIN: Final = 15.0  # seconds for which a model that is missing is not asked for again
 _NICE: Final = 10  # a person at the machine comes first
 _STALL: Final = 300.0  # seconds; loading a model and one segment on a slow processor take less
 _ENVIRONMENT_CODES: Final = frozenset({"model-missing", "model-damaged", "no-network", "no-gpu", "unknown-stem",
@@ -176,6 +177,7 @@ class WorkerPool:
         self._engines: dict[str, Worker] = {}
         self._quality = Worker("stemd.quality", "quality check")
         self._known: dict[str, ModelCard] = {}
+        self._unknown: dict[str, tuple[EnvironmentFault, float]] = {}
         self._guard = threading.Lock()
 
     @property
@@ -187,7 +189,16 @@ class WorkerPool:
     def describe(self, model: str) -> ModelCard:
         """Tell what a model needs and gives: from memory, from the state folder, or from the engine."""
         with self._guard:
-            return self.card(model) or self._asked(model)
+            if (card := self.card(model)) is not None:
+                return card
+            fault, at = self._unknown.get(model, (None, -math.inf))
+            if fault is not None and time.monotonic() - at < _ASK_AGAIN:
+                raise fault
+            try:
+                return self._asked(model)
+            except EnvironmentFault as missing:
+                self._unknown[model] = (missing, time.monotonic())
+                raise
 
     def card(self, model: str) -> ModelCard | None:
         """Tell what is known of a model without asking anybody."""

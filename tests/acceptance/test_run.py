@@ -87,7 +87,7 @@ def test_bad_files_are_put_aside_with_their_reason_and_good_ones_go_on(stemd, to
 
 def test_the_daemon_imports_neither_torch_nor_numpy_and_is_small(stemd):
     stemd.start()
-    stemd.wait_until(lambda: "works with" in stemd.log)
+    stemd.wait_until(lambda: "works by" in stemd.log)
     time.sleep(2)
     maps = Path(f"/proc/{stemd.daemon.pid}/maps").read_text()
     assert "torch" not in maps
@@ -103,14 +103,14 @@ def test_the_daemon_imports_neither_torch_nor_numpy_and_is_small(stemd):
 
 def test_a_second_daemon_is_refused(stemd):
     stemd.start()
-    stemd.wait_until(lambda: "works with" in stemd.log)
+    stemd.wait_until(lambda: "works by" in stemd.log)
     second = stemd("run", check=75)
     assert f"pid {stemd.daemon.pid}" in second.stderr
 
 
 def test_pause_cancel_retry_and_resume(stemd, tone):
     stemd.start()
-    stemd.wait_until(lambda: "works with" in stemd.log)
+    stemd.wait_until(lambda: "works by" in stemd.log)
     assert "paused" in stemd("pause").stdout
     tone(stemd.home / "in/a.wav", 1)
     job = stemd.wait_until(lambda: stemd.json("jobs"))[0]["job"]
@@ -160,7 +160,7 @@ def test_a_full_outbox_waits_and_resumes_by_itself(stemd, tone):
 def test_an_engine_that_is_killed_costs_one_try(stemd, tone):
     tone(stemd.home / "in/a.wav", 30)
     stemd.start()
-    stemd.wait_until(lambda: "works with" in stemd.log)
+    stemd.wait_until(lambda: "works by" in stemd.log)
     stemd.wait_until(lambda: any(job["progress"] > 0 for job in separating(stemd)))
     pids = subprocess.run(["pgrep", "-f", "stemd.engine"], capture_output=True, text=True, check=True).stdout.split()
     for pid in pids:

@@ -1,6 +1,7 @@
 """Inboxes that go and come back, a configuration that changes, hours that end: the daemon goes on."""
 
 import os
+import shutil
 import signal
 import subprocess
 from datetime import datetime, timedelta
@@ -16,7 +17,7 @@ def inbox_state(stemd):
 
 def test_an_inbox_that_vanishes_is_offline_and_picked_up_again(stemd, tone):
     stemd.start()
-    stemd.wait_until(lambda: "works with" in stemd.log)
+    stemd.wait_until(lambda: "works by" in stemd.log)
     stemd.wait_until(lambda: inbox_state(stemd) == {"r": "online"})
     (stemd.home / "in").rename(stemd.home / "away")
     stemd.wait_until(lambda: inbox_state(stemd) == {"r": "offline"})
@@ -34,7 +35,7 @@ def test_an_unmounted_inbox_is_offline_and_its_files_are_not_forgotten(stemd, to
         pytest.skip(f"cannot mount here: {mounted.stderr.decode().strip()}")
     try:
         stemd.start()
-        stemd.wait_until(lambda: "works with" in stemd.log)
+        stemd.wait_until(lambda: "works by" in stemd.log)
         stemd.wait_until(lambda: inbox_state(stemd) == {"r": "online"})
         subprocess.run(["umount", "-l", str(inbox)], check=True)
         stemd.wait_until(lambda: inbox_state(stemd) == {"r": "offline"})
@@ -48,7 +49,7 @@ def test_an_unmounted_inbox_is_offline_and_its_files_are_not_forgotten(stemd, to
 
 def test_a_valid_configuration_is_taken_in_and_a_wrong_one_is_not(stemd, tone):
     stemd.start()
-    stemd.wait_until(lambda: "works with" in stemd.log)
+    stemd.wait_until(lambda: "works by" in stemd.log)
     good = (stemd.home / "config.toml").read_text()
     (stemd.home / "config.toml").write_text(good.replace('"demo"', '"demo"\nshiftz = 3'))
     stemd.daemon.send_signal(signal.SIGHUP)
@@ -91,7 +92,7 @@ def test_hours_keep_work_back_and_end_as_chosen(stemd, tone, at_end):
     stemd.configure(top=outside.replace(f"{later[0]}-{later[1]}", "00:00-24:00"))
     tone(stemd.home / "in/a.wav", 30)
     stemd.start()
-    stemd.wait_until(lambda: "works with" in stemd.log)
+    stemd.wait_until(lambda: "works by" in stemd.log)
     stemd.wait_until(lambda: any(job["stage"] == "separate" for job in stemd.json("status")["running"]))
     stemd.configure(top=outside)
     stemd.daemon.send_signal(signal.SIGHUP)
@@ -104,3 +105,37 @@ def test_hours_keep_work_back_and_end_as_chosen(stemd, tone, at_end):
     else:
         assert stemd.json("jobs")[0]["status"] == "waiting"
     assert stemd.json("status")["running"] == []
+
+
+def test_without_ffmpeg_jobs_wait_and_go_on_when_it_is_installed(stemd, tone):
+    tools = stemd.home / "bin"
+    tools.mkdir()
+    path, stemd.env["PATH"] = stemd.env["PATH"], str(tools)
+    tone(stemd.home / "in/a.wav", 1)
+    stemd.start()
+    stemd.wait_until(lambda: "works by" in stemd.log)
+    stemd.wait_until(lambda: [job for job in stemd.json("status")["waiting"] if job["code"] == "tool-missing"])
+    assert "install it" in stemd("why", "1").stdout
+    for name in ("ffmpeg", "ffprobe"):
+        (tools / name).symlink_to(shutil.which(name, path=path))
+    stemd.wait_until(lambda: stemd.json("jobs", "--status", "done"))
+
+
+def test_a_model_that_is_not_there_is_waited_for(stemd, tone):
+    config = (stemd.home / "config.toml").read_text().replace('"demo"', '"nosuchmodel"')
+    (stemd.home / "config.toml").write_text(config)
+    tone(stemd.home / "in/a.wav", 1)
+    assert stemd("run", "--once", check=3)
+    (job,) = stemd.json("jobs")
+    assert (job["status"], job["stage"]) == ("waiting", "take")
+    assert job["code"] in {"unknown-model", "model-missing"}
+    assert (stemd.home / "in/a.wav").exists()
+
+
+def test_submit_copies_a_file_into_an_inbox_whole(stemd, tone):
+    song = tone(stemd.home / "my song.wav", 1)
+    stemd("submit", str(song), "--rule", "r")
+    stemd("submit", str(song), "--rule", "r")
+    assert stemd.tree("in") == ["my song (2).wav", "my song.wav"]
+    assert 'no rule "x"' in stemd("submit", str(song), "--rule", "x", check=1).stderr
+    assert "cannot be read" in stemd("submit", "nothing.wav", "--rule", "r", check=1).stderr

@@ -72,7 +72,7 @@ class Service:
             self._start_up()
             while not self._stopping and not (self.once and self._nothing_left()):
                 self._tick()
-            unlucky = self._unlucky + jobs.counts(self.ledger)[Status.HELD] + self._stuck()
+            unlucky = self._unlucky + jobs.counts(self.ledger)[Status.HELD] + self._stuck() + self.inboxes.offline()
             self._shut_down()
         return 3 if self.once and unlucky else 0
 
@@ -117,7 +117,7 @@ class Service:
 
     def _greet(self) -> None:
         rules = ", ".join(rule.name for rule in self.settings.rules)
-        logger.info("stemd {} works with {} and the rules {}", __version__, self.settings.path, rules)
+        logger.info("stemd {} works by the rules {}", __version__, rules)
         measured = self.planning.measure({})
         if self.settings.resources.device == "auto" and not measured.gpus:
             logger.warning(

@@ -129,6 +129,10 @@ class Inboxes:
             for inbox in self.all.values()
         )
 
+    def offline(self) -> int:
+        """How many inboxes cannot be looked at."""
+        return sum(bool(inbox.offline) for inbox in self.all.values())
+
     def close(self) -> None:
         """Watch nothing any more."""
         self._watch.close()
