@@ -20,6 +20,7 @@ from stemd.model import Job, Mix, ModelCard, Rule, Stat
 from stemd.stages import normalise
 from stemd.stages.work import Work
 
+NORMALISED: dict[Path, dict[str, bytes]] = {}
 NOTHING: Mapping[str, Any] = MappingProxyType({})
 
 
@@ -86,8 +87,13 @@ class Studio:
             return reader.read(0, reader.frames)
 
     def separated(self, source: Path, gains: Mapping[str, float], **keys: Any) -> Work:
-        """Normalise, and leave the mix times a gain as each stem."""
-        self.normalised(source, **keys)
+        """Normalise, once for each source, and leave the mix times a gain as each stem."""
+        if source in NORMALISED:
+            for name, content in NORMALISED[source].items():
+                (self.folder / name).write_bytes(content)
+        else:
+            self.normalised(source, **keys)
+            NORMALISED[source] = {name: (self.folder / name).read_bytes() for name in ("mix.wav", "mix.json")}
         mix = self.mix()
         kept = self.root / "results" / "k1"
         kept.mkdir(exist_ok=True)

@@ -188,8 +188,7 @@ def _cover(work: Work, mix: Mix) -> Path | None:
     done = run_tool(argv, timeout=_LEAST, stop=work.stop, limits=SANDBOX)
     if done.returncode != 0 or not cover.exists():
         return None
-    known = cover.open("rb").read(8).startswith((b"\xff\xd8\xff", b"\x89PNG"))
-    return cover if known else None
+    return cover if cover.read_bytes().startswith((b"\xff\xd8\xff", b"\x89PNG")) else None
 
 
 def _check_room(folder: Path, needed: int, what: str) -> None:
