@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Annotated, Final
 import typer
 
 from stemd import __version__
-from stemd.commands import ask, config, demo, measure, review, run, show, submit
+from stemd.commands import ask, config, demo, doctor, measure, models, review, run, separate, show, submit
 from stemd.errors import StemdError, Stopping
 
 if TYPE_CHECKING:
@@ -37,6 +37,9 @@ app.command()(ask.pause)
 app.command()(ask.resume)
 app.add_typer(review.app, name="review")
 app.add_typer(config.app, name="config")
+app.add_typer(models.app, name="models")
+app.command()(doctor.doctor)
+app.command()(separate.separate)
 app.command()(measure.measure)
 app.command()(demo.demo)
 

@@ -16,6 +16,7 @@ from stemd.config import NOT_YET, ConfigError, find, load, read
 from stemd.config.hours import parse
 from stemd.config.lines import find_lines
 from stemd.config.written import as_toml
+from stemd.errors import StemdError
 from stemd.model.presets import PRESETS
 
 RULE = '[[rule]]\nname = "a"\ninbox = "in"\noutbox = "out"\n'
@@ -417,7 +418,7 @@ def test_without_any_file_the_error_says_where_it_was_looked_for(tmp_path, monke
         pytest.skip("this machine has /etc/stemd/config.toml")
     monkeypatch.chdir(tmp_path)
     monkeypatch.delenv("STEMD_CONFIG", raising=False)
-    with pytest.raises(ConfigError, match="/etc/stemd"):
+    with pytest.raises(StemdError, match="/etc/stemd"):
         find(None)
 
 

@@ -15,6 +15,7 @@ from stemd.config.not_yet import NOT_YET
 from stemd.config.problems import ConfigError, Place, Problem, did_you_mean, label, shown
 from stemd.config.rules import RULE_HOMES, read_rules
 from stemd.config.settings import Daemon, Resources, Schedule, Settings
+from stemd.errors import StemdError
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
@@ -39,7 +40,10 @@ class Reading:
 
 
 def find(option: Path | None = None) -> Path:
-    """Choose the file: the option, $STEMD_CONFIG, ./config.toml, /etc/stemd/config.toml. It exists, or ConfigError."""
+    """Choose the file: the option, $STEMD_CONFIG, ./config.toml, /etc/stemd/config.toml.
+
+    Raises ConfigError if the file named does not exist, StemdError "no-config" if none is named or found.
+    """
     named = option or (Path(os.environ["STEMD_CONFIG"]) if os.environ.get("STEMD_CONFIG") else None)
     if named is not None:
         how = "the option --config names it" if option else "$STEMD_CONFIG names it"
@@ -49,8 +53,8 @@ def find(option: Path | None = None) -> Path:
     for path in _DEFAULT:
         if path.is_file():
             return path
-    searched = " or ".join(str(path) for path in _DEFAULT)
-    raise ConfigError("stemd", [Problem("configuration", f"there is no {searched}", "name one: stemd -c PATH ...")])
+    searched = " nor ".join(str(path) for path in _DEFAULT)
+    raise StemdError("no-config", f"there is no configuration: neither {searched}", "name one: stemd -c PATH ...")
 
 
 def load(path: Path) -> Settings:
