@@ -1,4 +1,4 @@
-"""`stemd measure`: the quality of stems from any tool. The figures come from a child process; this only asks and shows."""
+"""`stemd measure`: the quality of stems from any tool. A child process measures; this only asks and shows."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from stemd.children import Worker
 from stemd.errors import StemdError
 
 
-def measure(
+def measure(  # noqa: PLR0917 - a command has as many parameters as options
     mix: Annotated[Path, typer.Argument(help="The recording that was separated.")],
     vocals: Annotated[Path | None, typer.Option("--vocals", help="The vocal stem.")] = None,
     accompaniment: Annotated[Path | None, typer.Option("--accompaniment", help="The stem without vocals.")] = None,

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
 
 import numpy as np
@@ -27,56 +28,101 @@ the calibration half of the songs of scripts/bench-quality."""
 LEAST_CHANCE: Final = 0.003
 LEAST_SHARE: Final = 1e-5
 """Of the vocal's power; a band with less holds noise or a codec's leftovers, and is not asked."""
+MILDLY: Final = 0.3
+POSSIBLE: Final = 0.01
+"""Evidence in a window under which nothing of it counts as leaked."""
+HEARD: Final = 0.02
+"""Evidence in a window from which on the vocal is there: clean songs reach it in 2 of 100 windows."""
 DOUBT: Final = (0.008, -30.0, 45.0)
 """Song-wide evidence at the border of chance, the level that a song with so little may have at most (dB), and by how
 many dB a tenfold evidence raises it. See scripts/bench-quality."""
+STRETCH: Final = 6
+"""Windows (3 s): the leak's loudest stretch of this length decides where the leak is louder there than on the whole."""
+SURE: Final = 0.3
+"""Evidence from which on a single block alone is believed."""
+PAUSE: Final = 10**-2.5
+"""Power relative to the vocal's mean (-25 dB) under which a window of the vocal stem is a pause."""
 SILENT_DB: Final = -70.0
 FEWEST: Final = 8
 """Windows; fewer correlate by accident."""
 
 
-def power(fits: Fits) -> NDArray[np.float64]:
-    """Leaked power of each block in the units of `fits.voice`, (windows, bands)."""
-    counts = np.clip((fits.evidence - EVIDENT[0]) / (EVIDENT[1] - EVIDENT[0]), 0.0, 1.0) * (fits.gain < LEAKS)
-    return np.asarray(fits.gain.astype(np.float64) ** 2 * fits.voice * counts)
+@dataclass(frozen=True, slots=True)
+class Estimate:
+    """What the fits say. level, score: dB relative to the vocal, None without one. evidence: 0 to 1.
+
+    curve: each window's leak relative to the vocal's mean, dB; FLOOR in pauses and where nothing is heard.
+    """
+
+    level: float | None
+    score: float | None
+    evidence: float | None
+    curve: NDArray[np.float64]
+
+
+def estimate(fits: Fits) -> Estimate:
+    """Tell level, score and curve.
+
+    level: the leaked power over everything against the vocal's. score: the same, or that of the loudest STRETCH
+    against the vocal there (or its mean, if that is louder) where the leak comes in parts. Both are at most what the
+    song-wide evidence allows.
+    """
+    sure = evidence(fits)
+    if sure is None:
+        return Estimate(None, None, None, np.full(len(fits.voice), decibel.FLOOR))
+    blocks = np.clip((fits.evidence - EVIDENT[0]) / (EVIDENT[1] - EVIDENT[0]), 0.0, 1.0) * (fits.gain < LEAKS)
+    leak = (fits.gain.astype(np.float64) ** 2 * fits.voice * blocks).sum(axis=1)
+    voice = fits.voice.sum(axis=1, dtype=np.float64)
+    singing = voice > PAUSE * voice.mean()
+    mean = float(voice[singing].mean())
+    heard = window_evidence(fits)
+    possible = leak * (heard > POSSIBLE)
+    allowed = DOUBT[1] + DOUBT[2] * float(np.log10(max(sure, 1e-6) / DOUBT[0]))
+    level = min(allowed, decibel.of_power(float(possible.sum()), float(voice.sum())))
+    score = max(level, min(allowed, _loudest_stretch(leak * (heard > HEARD), voice, mean)))
+    curve = np.where(singing & (heard > HEARD), decibel.curve(leak / mean), decibel.FLOOR)
+    return Estimate(level, score, sure, curve)
 
 
 def evidence(fits: Fits) -> float | None:
     """Song-wide evidence of a leak, 0 to 1; None without vocal.
 
-    In each band the blocks' mean, weighted by the vocal's amplitude; over the bands the mean weighted by how much more
-    a leak says there than chance does, and mildly by the vocal.
+    In each band the blocks' mean, weighted by the vocal's amplitude; over the bands, that mean by `_asked`.
     """
     weight = np.sqrt(fits.voice.astype(np.float64))
     amount = weight.sum(axis=0)
     if not amount.sum() > 0:
         return None
     found = (weight * fits.evidence * (fits.gain < LEAKS)).sum(axis=0) / np.maximum(amount, 1e-30)
-    share = fits.voice.sum(axis=0, dtype=np.float64)
-    asked = (share > LEAST_SHARE * share.sum()) * (amount / amount.sum()) ** 0.3 / (CHANCE + LEAST_CHANCE)
+    asked = _asked(fits, amount)
     return float((asked * found).sum() / asked.sum())
 
 
-def level(fits: Fits) -> float | None:
-    """Leaked power over everything relative to the vocal's, dB, at most what the evidence allows; None without vocal."""
-    sure = evidence(fits)
-    if sure is None:
-        return None
-    found = decibel.of_power(float(power(fits).sum()), float(fits.voice.sum(dtype=np.float64)))
-    border, most, slope = DOUBT
-    return min(found, most + slope * float(np.log10(max(sure, 1e-6) / border)))
+def window_evidence(fits: Fits) -> NDArray[np.float64]:
+    """Evidence of a leak in each window, 0 to 1, over bands that are about as loud as they mostly are."""
+    weight = np.sqrt(fits.voice.astype(np.float64))
+    amount = weight.sum(axis=0)
+    usual = weight / np.maximum(weight.mean(axis=0), 1e-30)
+    asked = _asked(fits, amount) * usual
+    total = asked.sum(axis=1)
+    found = (asked * fits.evidence * (fits.gain < LEAKS)).sum(axis=1)
+    return np.asarray(found / np.maximum(total, max(0.15 * total.mean(), 1e-30)))
 
 
-def windowed(fits: Fits) -> NDArray[np.float64]:
-    """Leaked power of each window relative to the vocal's mean power over the windows where it sounds, dB.
+def _asked(fits: Fits, amount: NDArray[np.float64]) -> NDArray[np.float64]:
+    """Weights of the bands: how much more a leak says there than chance does, and mildly the vocal's amplitude."""
+    share = fits.voice.sum(axis=0, dtype=np.float64)
+    present = share > LEAST_SHARE * share.sum()
+    return np.asarray(present * (amount / amount.sum()) ** MILDLY / (CHANCE + LEAST_CHANCE))
 
-    FLOOR where the vocal is silent, 25 dB under its mean.
-    """
-    leak, voice = power(fits).sum(axis=1), fits.voice.sum(axis=1, dtype=np.float64)
-    sounding = voice > 10**-2.5 * voice.mean() if len(voice) else np.zeros(0, dtype=bool)
-    if not sounding.any():
-        return np.full(len(voice), decibel.FLOOR)
-    return np.where(sounding, decibel.curve(leak / voice[sounding].mean()), decibel.FLOOR)
+
+def _loudest_stretch(leak: NDArray[np.float64], voice: NDArray[np.float64], mean: float) -> float:
+    """The leak's level over the STRETCH where it is highest, dB; FLOOR for songs that are shorter."""
+    if len(leak) < STRETCH:
+        return decibel.FLOOR
+    ones = np.ones(STRETCH) / STRETCH
+    against = np.maximum(np.convolve(voice, ones, "valid"), mean)
+    return float(decibel.curve(np.convolve(leak, ones, "valid") / against).max())
 
 
 def envelope_correlation(voice: NDArray[np.float64], other: NDArray[np.float64]) -> float | None:
@@ -96,14 +142,14 @@ def reverse(fits: Fits, voice: NDArray[np.float64], other: NDArray[np.float64]) 
     """Power of the vocal stem in its pauses relative to the other stem's there, dB; None where there is no pause.
 
     voice, other: mean power of each window. A pause is a window where the other stem sounds and either the vocal stem
-    is 25 dB under its mean, or most of what it holds (by amplitude) is explained as the other stem, turned down.
+    is under PAUSE, or most of what it holds (by amplitude) is explained as the other stem, turned down.
     """
     count = min(len(voice), len(other), len(fits.voice))
     if not count or voice.max() <= 0:
         return None
     voice, other, weight = voice[:count], other[:count], np.sqrt(fits.voice[:count])
-    theirs = (weight * ((fits.gain[:count] > 1.0) & (fits.evidence[:count] > 0.3))).sum(axis=1)
-    quiet = (voice < voice.mean() * 10**-2.5) | (theirs > 0.5 * weight.sum(axis=1))
+    theirs = (weight * ((fits.gain[:count] > 1.0) & (fits.evidence[:count] > SURE))).sum(axis=1)
+    quiet = (voice < voice.mean() * PAUSE) | (theirs > 0.5 * weight.sum(axis=1))
     pause = quiet & (other > other.mean() * 1e-2)
     if not pause.any():
         return None

@@ -45,7 +45,7 @@ def as_text(report: Report) -> str:
 
 
 def _picture(path: Path, report: Report, request: Request, outlines: Mapping[str, NDArray[np.float32]]) -> None:
-    from stemd.quality import picture
+    from stemd.quality import picture  # noqa: PLC0415 - matplotlib costs 60 MB, which few measurements need
 
     _placed(path, lambda place: picture.draw(place, report, request, outlines))
 

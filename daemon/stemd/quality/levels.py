@@ -134,7 +134,7 @@ class LevelMeter:
 class FlatTops:
     """Finds clipping: at least CLIPPED_RUN neighbours at full scale or over it that are flat within FLAT.
 
-    A limit: what was clipped first and turned down later, or went through a lossy codec, is no longer flat at full scale.
+    A limit: what was turned down after clipping, or went through a lossy codec, is not flat at full scale any more.
     """
 
     def __init__(self, rate: int, channels: int) -> None:
@@ -160,6 +160,6 @@ class FlatTops:
         fresh = third[1:]  # third[0] belongs to the block before
         opened = fresh & ~third[:-1]
         self.samples += int(np.count_nonzero(fresh)) + (CLIPPED_RUN - 1) * int(np.count_nonzero(opened))
-        for start, end in runs(fresh.any(axis=1)):
+        for start, end in runs(np.asarray(fresh.any(axis=1))):
             first = max(0, offset + 1 + start)
             self.ranges.add(first, offset + 1 + end + CLIPPED_RUN - 1)

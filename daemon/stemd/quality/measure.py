@@ -173,18 +173,19 @@ class _Session:
         voice = singer.windows.power
         other = (self._meters[name].windows if name in self._meters else self._compared.made).power
         count = min(len(voice), len(other))
-        level = None if singer.silent else estimate.level(fits)
+        found = estimate.estimate(fits)
+        score = None if singer.silent else found.score
         return Bleed(
             into=name,
-            db=level,
-            score=estimate.NOTHING if level is None else max(estimate.NOTHING, level),
-            evidence=estimate.evidence(fits),
+            db=None if singer.silent else found.level,
+            score=estimate.NOTHING if score is None else max(estimate.NOTHING, score),
+            evidence=found.evidence,
             envelope_correlation=estimate.envelope_correlation(
                 decibel.curve(voice[:count]), decibel.curve(other[:count])
             ),
             reverse_db=estimate.reverse(fits, voice, other),
             step=length(self._rate) / self._rate,
-            windows=tuple(estimate.windowed(fits).tolist()),
+            windows=tuple(found.curve.tolist()),
         )
 
     def _source_frames(self, name: str) -> int | None:

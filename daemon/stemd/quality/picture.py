@@ -177,4 +177,5 @@ def _thinned(values: NDArray[Any], step: float) -> tuple[NDArray[np.float64], ND
     """Times and values, at most POINTS of them; the loudest of each stretch stands for it."""
     stretch = max(1, -(-len(values) // POINTS))
     padded = np.pad(values.astype(np.float64), (0, -len(values) % stretch), constant_values=decibel.FLOOR)
-    return np.arange(len(padded) // stretch) * step * stretch, padded.reshape(-1, stretch).max(axis=1)
+    when = (np.arange(len(padded) // stretch) * step * stretch).astype(np.float64)
+    return when, padded.reshape(-1, stretch).max(axis=1)

@@ -58,3 +58,12 @@ def joined(mask: NDArray[np.bool_], gap: int) -> NDArray[np.bool_]:
             closed[before:start] = True
         before = end
     return closed
+
+
+def few(mask: NDArray[np.bool_], gap: int, most: int) -> list[tuple[int, int]]:
+    """The runs of True, joined over gaps of `gap`, and over longer ones while there are more than `most`."""
+    found = list(runs(joined(mask, gap)))
+    while len(found) > most:
+        gap = max(1, gap * 2)
+        found = list(runs(joined(mask, gap)))
+    return found

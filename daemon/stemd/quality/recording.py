@@ -13,6 +13,7 @@ from stemd.errors import StemdError
 
 if TYPE_CHECKING:
     from types import TracebackType
+    from typing import Self
 
 Block: TypeAlias = NDArray[np.float32]
 """(frames, channels) float32; full scale is 1.0, float files may pass it."""
@@ -41,9 +42,10 @@ class Recording:
     def read(self, frames: int) -> Block:
         """Read the next frames: (at most `frames`, channels) float32; fewer only at the end."""
         try:
-            return self._file.read(frames, dtype="float32", always_2d=True)
+            block: Block = self._file.read(frames, dtype="float32", always_2d=True)
         except (soundfile.LibsndfileError, RuntimeError) as error:
             raise _unreadable(self.name, self.path, str(error)) from error
+        return block
 
     def seek(self, frame: int) -> None:
         """Go to a frame, 0 to `frames`."""
@@ -56,7 +58,7 @@ class Recording:
         """Close the file; further calls do nothing."""
         self._file.close()
 
-    def __enter__(self) -> Recording:
+    def __enter__(self) -> Self:
         return self
 
     def __exit__(
@@ -68,7 +70,7 @@ class Recording:
 def _opened(name: str, path: str) -> soundfile.SoundFile:
     """Open by bytes, since names need not be UTF-8."""
     try:
-        if not os.path.isfile(path):
+        if not os.path.isfile(path):  # noqa: PTH113 - never waits on a pipe
             raise StemdError("no-file", f"{_shown(path)} ({name}) is not a file", "Check the path.")
         return soundfile.SoundFile(os.fsencode(path))
     except (soundfile.LibsndfileError, OSError, RuntimeError, TypeError) as error:

@@ -117,7 +117,8 @@ class Bleed:
     """Vocal in one other stem, dB relative to the vocal; None where there is no vocal or nothing to hold it against.
 
     db: level of the leaked vocal over the whole file. score: what decides, dB of the same scale. evidence: 0 to 1, how
-    much of the stem a leak explains. envelope_correlation: -1 to 1, decides nothing. reverse_db: the stem in the vocal's pauses, relative to the stem.
+    much of the stem a leak explains. envelope_correlation: -1 to 1, decides nothing. reverse_db: the vocal stem in its
+    pauses, relative to this stem there.
     windows: level in each window of `step` seconds, FLOOR where no vocal sounds.
     """
 

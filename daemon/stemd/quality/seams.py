@@ -14,6 +14,8 @@ if TYPE_CHECKING:
 AROUND_SECONDS: Final = 0.01
 CLOSE: Final = 2
 """Samples on either side of the border that belong to it."""
+MOST: Final = 1000
+"""Borders kept."""
 AUDIBLE: Final = 1e-3
 """Linear; a smaller step is no click, whatever lies around it."""
 
@@ -22,7 +24,8 @@ class SeamMeter:
     """Looks at the borders of segments: starts and ends on the grid of `stride = int((1 - overlap) * length)`.
 
     The figure of a border is the largest second difference within CLOSE samples of it over the RMS of the second
-    differences in the 10 ms on either side, dB: a step in smooth sound stands out by tens of dB, music by 10 to 15, rarely by more than 25.
+    differences in the 10 ms on either side, dB: a step in smooth sound stands out by tens of dB, music by 10 to 15,
+    rarely by more than 25.
     A limit: shifts (random offsets) move the borders off this grid, where nobody knows them, and average them out.
     """
 
@@ -66,5 +69,5 @@ class SeamMeter:
             return
         figure = decibel.of_power(peak**2, float(np.mean(rest**2)) + 1e-12)
         self.worst = max(self.worst, figure)
-        if limit is not None and figure > limit and len(self.found) < 1000:
+        if limit is not None and figure > limit and len(self.found) < MOST:
             self.found.append((border / self._rate, figure))

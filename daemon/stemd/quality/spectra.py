@@ -64,5 +64,5 @@ class Spectra:
     def _spectrum(self, held: Block, samples: int) -> Spectrum:
         view = np.lib.stride_tricks.sliding_window_view(held[: samples + self._size - 1], self._size, axis=0)
         frames = view[:: self._hop][: samples // self._hop] * self._window[:, 0]
-        spectrum = np.fft.rfft(frames, axis=-1)
+        spectrum = np.fft.rfft(frames, axis=-1).astype(np.complex64, copy=False)
         return spectrum.reshape(-1, FRAMES, *spectrum.shape[1:])

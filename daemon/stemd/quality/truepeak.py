@@ -35,7 +35,7 @@ _GROUP: Final = 64
 
 
 class TruePeak:
-    """The largest absolute value of a stream and of its oversampled form. Exact: parts that cannot matter are skipped."""
+    """The largest absolute value of a stream and of its oversampled form; skips only what cannot matter."""
 
     def __init__(self, channels: int) -> None:
         self.sample = 0.0

@@ -9,21 +9,31 @@ and faults that the mix already has; both stand in the report.
 from __future__ import annotations
 
 from dataclasses import replace
+from itertools import pairwise
 from typing import TYPE_CHECKING, Final
 
 import numpy as np
 
 from stemd.quality import decibel
-from stemd.quality.ranges import joined, runs
+from stemd.quality.ranges import few
 from stemd.quality.report import Bleed, Flag, Levels, Report
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping
+    from collections.abc import Iterator, Mapping, Sequence
 
     from numpy.typing import NDArray
 
 LOSSY_SECONDS: Final = 0.1
 """Encoder delay and padding of a lossy file that is no fault."""
+
+
+NAMED_SECONDS: Final = 0.01
+"""From where on a difference of length is told in seconds; less is told in samples."""
+PAIR: Final = 2
+NEAR_DB: Final = 6.0
+"""Quieter neighbours of what is flagged belong to the range."""
+MOST: Final = 8
+"""Flags of one kind for one stem; more are joined: nobody reads thirty sentences."""
 
 
 def judged(
@@ -83,7 +93,7 @@ def _length(stem: Levels, *, lossy: bool) -> Iterator[Flag]:
     if abs(missing) <= allowed:
         return
     seconds = stem.frames / stem.rate
-    much = f"{abs(missing):.2f} s" if abs(missing) >= 0.01 else f"{abs(stem.missing_frames or 0)} samples"
+    much = f"{abs(missing):.2f} s" if abs(missing) >= NAMED_SECONDS else f"{abs(stem.missing_frames or 0)} samples"
     text = f"{stem.name} is {much} {'shorter' if missing > 0 else 'longer'} than the mix and may not line up with it"
     yield Flag("length", min(seconds, seconds + missing), max(seconds, seconds + missing), missing, allowed, text)
 
@@ -91,11 +101,22 @@ def _length(stem: Levels, *, lossy: bool) -> Iterator[Flag]:
 def _clipping(stem: Levels, mix: Levels | None) -> Iterator[Flag]:
     """Flat tops that the mix does not have at the same time."""
     theirs = mix.clipping if mix else ()
-    for start, end in stem.clipping:
-        if any(a <= end + 0.1 and b >= start - 0.1 for a, b in theirs):
-            continue
+    own = [
+        (start, end) for start, end in stem.clipping if not any(a <= end + 0.1 and b >= start - 0.1 for a, b in theirs)
+    ]
+    for start, end in _joined(own):
         text = f"{stem.name} is clipped {span(start, end)} where the mix is not: it may crackle"
         yield Flag("clipping", start, end, stem.peak_db, 0.0, text)
+
+
+def _joined(ranges: Sequence[tuple[float, float]]) -> list[tuple[float, float]]:
+    """At most MOST ranges: the ones with the smallest gaps become one."""
+    kept = list(ranges)
+    while len(kept) > MOST:
+        gaps = [after[0] - before[1] for before, after in pairwise(kept)]
+        place = gaps.index(min(gaps))
+        kept[place : place + 2] = [(kept[place][0], kept[place + 1][1])]
+    return kept
 
 
 def _dc(stem: Levels, report: Report) -> Iterator[Flag]:
@@ -111,10 +132,10 @@ def _of_null(report: Report, null: NDArray[np.float64] | None) -> Iterator[Flag]
     limit = report.thresholds.null_db
     if null is None or limit is None or report.null_db is None:
         return
-    for start, end in runs(joined(null > limit, 2)):
+    for start, end in few(null > limit, 2, MOST):
         value = float(null[start:end].max())
         a, b = start * report.step, min(end * report.step, report.seconds)
-        names = " and ".join(report.null_of) if len(report.null_of) < 3 else "the stems"
+        names = " and ".join(report.null_of) if len(report.null_of) <= PAIR else "the stems"
         what = f"{value:.0f} dB" if value > decibel.FLOOR else "nothing"
         text = f"{names} do not add up to the mix {span(a, b)}: the difference is {what} relative to the mix"
         yield Flag("null", a, b, value, limit, text)
@@ -137,14 +158,15 @@ def _of_seams(report: Report, seams: Mapping[str, tuple[tuple[float, float], ...
 def of_bleed(bleed: Bleed, report: Report) -> Iterator[Flag]:
     """Flag where the vocal is louder in another stem than the threshold allows."""
     limit = report.thresholds.bleed_db
-    if limit is None or bleed.db is None or bleed.into != report.accompaniment:
+    if limit is None or bleed.db is None or bleed.into != report.accompaniment or bleed.score <= limit:
         return
     curve = np.asarray(bleed.windows)
-    found = list(runs(joined(curve > limit, 2)))
-    if bleed.score <= limit:
-        return
-    for start, end in found:
-        value = float(10 * np.log10(np.mean(10 ** (curve[start:end] / 10))))
+    loud = curve > min(limit - NEAR_DB, float(curve.max(initial=decibel.FLOOR)) - NEAR_DB)
+    for start, end in few(loud & (curve > decibel.FLOOR), 2, MOST) or [(0, len(curve))]:
+        inside = curve[start:end]
+        value = (
+            decibel.of_power(float(np.mean(10 ** (inside[inside > decibel.FLOOR] / 10)))) if loud.any() else bleed.score
+        )
         a, b = start * bleed.step, min(end * bleed.step, report.seconds)
         text = f"vocal audible in {bleed.into} {span(a, b)}, about {value:.0f} dB"
         yield Flag("bleed", a, b, value, limit, text)

@@ -31,7 +31,7 @@ def power(block: Block) -> NDArray[np.float64]:
     total = np.zeros(len(block), dtype=np.float64)
     for channel in range(block.shape[1]):
         total += np.square(block[:, channel], dtype=np.float64)
-    return total / max(1, block.shape[1])
+    return np.asarray(total / max(1, block.shape[1]))
 
 
 class Windows:
