@@ -115,6 +115,16 @@ def test_in_a_container_only_the_paths_end_is_mounted(proc, tree, mountinfo):
     assert Group(proc, tree).memory().free == (GIB // 2 if mountinfo else GIB)
 
 
+def test_a_process_that_is_moved_finds_its_new_group(proc, tree):
+    (proc / "self/cgroup").write_text("4:memory:/a\n")
+    v1(tree / "memory/a", 4 * GIB, GIB)
+    v1(tree / "memory/b", 2 * GIB, GIB)
+    group = Group(proc, tree)
+    assert group.memory().limit == 4 * GIB
+    (proc / "self/cgroup").write_text("4:memory:/b\n")
+    assert group.memory().limit == 2 * GIB
+
+
 def test_use_above_the_limit_leaves_nothing_and_never_less(proc, tree):
     (proc / "self/cgroup").write_text("4:memory:/x\n")
     v1(tree / "memory/x", GIB, 2 * GIB)

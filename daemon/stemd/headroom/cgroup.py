@@ -38,15 +38,20 @@ class Memory:
 
 
 class Group:
-    """The memory group of this process and all above it. Finds its folders once; a process seldom moves."""
+    """The memory group of this process and all above it. Finds their folders anew only when the process was moved."""
 
     def __init__(self, proc: Path, cgroup: Path) -> None:
-        """Take the places of /proc and /sys/fs/cgroup. Raises OSError, ValueError."""
-        self._vmstat = proc / "vmstat"
-        self._levels = [*_levels(proc, cgroup)]
+        """Take the places of /proc and /sys/fs/cgroup."""
+        self._proc, self._cgroup = proc, cgroup
+        self._place = ""
+        self._levels: list[tuple[Path, Files]] = []
 
     def memory(self) -> Memory:
         """Read the figures. Raises OSError, ValueError."""
+        place = (self._proc / "self/cgroup").read_text()
+        if place != self._place:
+            self._levels = [*_levels(place, self._proc, self._cgroup)]
+            self._place = place
         free, limit = None, None
         for folder, files in self._levels:
             bound = _bound(folder, files)
@@ -64,12 +69,13 @@ class Group:
         for folder, files in self._levels:
             if (folder / files.events).exists():
                 return _named(folder / files.events, "oom_kill")
-        return _named(self._vmstat, "oom_kill") if self._vmstat.exists() else None
+        vmstat = self._proc / "vmstat"
+        return _named(vmstat, "oom_kill") if vmstat.exists() else None
 
 
-def _levels(proc: Path, cgroup: Path) -> Iterator[tuple[Path, Files]]:
-    """Yield the group's folder and those above it, the innermost first."""
-    for line in (proc / "self/cgroup").read_text().splitlines():
+def _levels(place: str, proc: Path, cgroup: Path) -> Iterator[tuple[Path, Files]]:
+    """Yield the group's folder and those above it, the innermost first. place: the text of /proc/self/cgroup."""
+    for line in place.splitlines():
         number, controllers, path = line.split(":", 2)
         if "memory" in controllers.split(","):
             base, files = cgroup / "memory", V1

@@ -46,8 +46,7 @@ class Meter:
         """
         self._reserve = ram_reserve
         self._physical = physical
-        self._proc, self._cgroup = proc, cgroup
-        self._group: Group | None = None
+        self._group = Group(proc, cgroup)
         self._disks = Disks(folders)
         self._gpus = Gpus(vram_reserve)
         self._processes = Processes(proc)
@@ -79,10 +78,8 @@ class Meter:
 
     def _limits(self, problems: list[str]) -> Memory:
         try:
-            self._group = self._group or Group(self._proc, self._cgroup)
             return self._group.memory()
         except (OSError, ValueError) as error:
-            self._group = None  # moved to another group, or the group is gone: found anew next time
             problems.append(f"the control group's memory limit could not be read: {error}")
             return Memory()
 
