@@ -9,6 +9,7 @@ from __future__ import annotations
 import importlib.util
 import json
 import pickle
+import re
 import warnings
 from collections import OrderedDict
 from fractions import Fraction
@@ -37,6 +38,7 @@ _NETWORKS: dict[str, type] = {
     "demucs.wdemucs.WDemucs": HDemucs,  # its name in the first hybrid checkpoints
     "demucs.htdemucs.HTDemucs": HTDemucs,
 }
+_BEGINNINGS = (b"P", b"\x80")  # of a zip archive and of a pickle: what begins otherwise is no weight file at all
 _QUANTISERS = ("diffq.diffq.DiffQuantizer", "diffq.uniform.UniformQuantizer")  # named inside mdx_q and mdx_extra_q
 
 
@@ -64,10 +66,11 @@ def _from_pickle(opened: Readable, file: Path) -> dict[str, Any]:
             warnings.simplefilter("ignore")
             package = torch.load(opened, "cpu", weights_only=True)
     except pickle.UnpicklingError as error:
-        if "Unsupported" in str(error) or "not an allowed" in str(error) or "Trying to" in str(error):
+        opened.seek(0)
+        if opened.read(1) in _BEGINNINGS:
             raise _refused(file, _asked_for(str(error))) from error
-        raise _damaged(file, error) from error
-    except (RuntimeError, OSError, EOFError, ValueError, KeyError, AttributeError) as error:
+        raise _damaged(file, "it is no file of weights") from error
+    except (RuntimeError, OSError, EOFError, ValueError, LookupError, AttributeError) as error:
         raise _damaged(file, error) from error
     return package if isinstance(package, dict) else {}
 
@@ -121,16 +124,14 @@ def _quantisers() -> list[type]:
 
 def _asked_for(text: str) -> str:
     """Pick the class name out of what torch's unpickler says."""
-    words = [word.strip("`'\",") for word in text.replace("GLOBAL", " ").split()]
-    return next(
-        (word for word in words if "." in word and not word.startswith(("torch.", "http", "weights"))), "a class"
-    )
+    named = re.search(r"(?:GLOBAL|function|but got|for) (?:<\w+ ')?([\w.]+\w)", text)
+    return named[1] if named else "something"
 
 
 def _refused(file: Path, name: str) -> StemdError:
     return StemdError(
         "model-refused",
-        f"{file} was refused: it asks for {name or 'a class'}, which no Demucs model needs; nothing of it was run",
+        f"{file} was refused: it asks for {name}, which no Demucs model needs; nothing of it was run",
         "delete the file, and fetch models only from sources that you trust",
     )
 

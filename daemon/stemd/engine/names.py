@@ -54,7 +54,10 @@ def weight_files(folder: Path) -> dict[str, Path]:
 
 def hub_file(name: str, file: str) -> Path | None:
     """Return where the Hugging Face cache holds a file of a model's repository; None where it does not."""
-    path = try_to_load_from_cache(repository(name), file)
+    try:
+        path = try_to_load_from_cache(repository(name), file)
+    except ValueError:  # no name that a repository could have
+        return None
     return Path(path) if isinstance(path, str) else None
 
 

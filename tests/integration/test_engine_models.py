@@ -1,0 +1,331 @@
+"""Models: found in every place, loaded through the allow-list, checked, listed and fetched from a real server."""
+
+from __future__ import annotations
+
+import hashlib
+import http.server
+import io
+import os
+import pickle
+import runpy
+import shutil
+import threading
+import zipfile
+from collections.abc import Iterator
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+
+import pytest
+import torch
+import yaml
+from demucs.hf import DEFAULT_NAMESPACE
+from safetensors.torch import save_file
+
+from stemd.demo import FOLDER, MODEL
+from stemd.engine import bags, fetch, library, models, names
+from stemd.errors import StemdError
+
+nets = SimpleNamespace(**runpy.run_path(str(Path(__file__).parents[1] / "fakes" / "networks.py")))
+
+
+@pytest.fixture(autouse=True)
+def empty_caches(tmp_path, monkeypatch):
+    """No test sees what this machine has fetched, nor fetches."""
+    monkeypatch.setenv("TORCH_HOME", str(tmp_path / "torch"))
+    monkeypatch.setattr("huggingface_hub.constants.HF_HUB_CACHE", str(tmp_path / "hub"))
+    monkeypatch.setattr("huggingface_hub.constants.HF_HUB_OFFLINE", True)
+
+
+@pytest.fixture
+def folder(tmp_path) -> Path:
+    """A local repository: a network alone, and a bag of two with weights and a segment."""
+    place = tmp_path / "models"
+    nets.save(nets.htdemucs(), place, "alone")
+    nets.save(nets.htdemucs(seed=1), place, "aaaa")
+    nets.save(nets.hdemucs(), place, "bbbb")
+    (place / "pair.yaml").write_text("models: ['aaaa', 'bbbb']\nweights: [[1, 0, 1], [0, 1, 1]]\nsegment: 0.6\n")
+    return place
+
+
+def code_of(call: Any, *args: Any) -> str:
+    with pytest.raises(StemdError) as caught:
+        call(*args)
+    assert caught.value.message
+    assert caught.value.hint
+    return caught.value.code
+
+
+def test_the_digest_of_one_network_is_that_of_its_file(folder):
+    model = models.load("alone", folder)
+    expected = hashlib.sha256(next(folder.glob("alone-*.th")).read_bytes()).hexdigest()
+    assert model.digest == model.members[0].sha256 == expected
+    assert (model.sources, model.sample_rate, model.channels, model.segment) == (nets.SOURCES, nets.RATE, 2, 0.5)
+
+
+def test_the_digest_of_a_bag_covers_every_file_and_its_weights(folder):
+    model = models.load("pair", folder)
+    assert [m.signature for m in model.members] == ["aaaa", "bbbb"]
+    assert [m.segment for m in model.members] == [0.5, 0.6]  # a transformer's is only ever shortened
+    assert model.weights == ((1, 0, 1), (0, 1, 1))
+    bag = folder / "pair.yaml"
+    bag.write_text(bag.read_text().replace("[1, 0, 1]", "[1, 0, 2]"))
+    assert models.load("pair", folder).digest != model.digest
+
+
+def test_the_embedded_model_is_found_with_and_without_a_folder(folder):
+    assert models.load(MODEL).digest == models.load(MODEL, folder).digest
+    assert models.find(MODEL)[1][0].parent == FOLDER
+
+
+class Planted:
+    """What a malicious pickle holds: a call that leaves a trace."""
+
+    def __init__(self, trace: Path) -> None:
+        self.trace = trace
+
+    def __reduce__(self) -> Any:
+        return os.mkdir, (str(self.trace),)
+
+
+@pytest.mark.parametrize("where", ["klass", "state", "alone", "bare"])
+def test_a_planted_pickle_is_refused_and_executes_nothing(folder, tmp_path, where):
+    trace, file = tmp_path / "trace", next(folder.glob("alone-*.th"))
+    package = torch.load(file, weights_only=False)
+    if where == "state":
+        package["state"]["extra"] = Planted(trace)
+    else:
+        package = {"klass": Planted(trace), "alone": Planted(trace), "bare": Planted(trace)}[where]
+        package = {**torch.load(file, weights_only=False), "klass": package} if where == "klass" else package
+    buffer = io.BytesIO()
+    if where == "bare":
+        pickle.dump(package, buffer)
+    else:
+        torch.save(package, buffer)
+    file.unlink()
+    (folder / f"alone-{hashlib.sha256(buffer.getvalue()).hexdigest()[:8]}.th").write_bytes(buffer.getvalue())
+    assert code_of(models.load, "alone", folder) == "model-refused"
+    assert not trace.exists()
+    torch.load(io.BytesIO(buffer.getvalue()), weights_only=False) if where == "alone" else None
+    assert trace.exists() == (where == "alone")  # the plant does work where it is let
+
+
+def test_a_harmless_class_off_the_list_is_refused_by_name(folder):
+    file = next(folder.glob("alone-*.th"))
+    package = torch.load(file, weights_only=False)
+    package["klass"] = torch.nn.Linear
+    file.unlink()
+    torch.save(package, folder / "alone.th")
+    with pytest.raises(StemdError, match=r"torch\.nn\.modules\.linear\.Linear") as caught:
+        models.load("alone", folder)
+    assert caught.value.code == "model-refused"
+
+
+@pytest.mark.parametrize("damage", ["flip", "cut", "empty", "text", "zip"])
+def test_a_damaged_file_is_told(folder, damage):
+    file = next(folder.glob("alone-*.th"))
+    raw = bytearray(file.read_bytes())
+    if damage == "flip":
+        raw[len(raw) // 2] ^= 1
+        file.write_bytes(raw)
+        with pytest.raises(StemdError, match="expected") as caught:
+            models.load("alone", folder)
+        assert caught.value.code == "model-damaged"
+        return
+    file.unlink()
+    content = {"cut": raw[: len(raw) // 2], "empty": b"", "text": b"this is no network", "zip": b""}[damage]
+    (folder / "alone.th").write_bytes(content)  # without a checksum in its name
+    if damage == "zip":
+        with zipfile.ZipFile(folder / "alone.th", "w") as archive:
+            archive.writestr("archive/data.pkl", pickle.dumps([1, 2], 2))
+            archive.writestr("archive/version", "3")
+    assert code_of(models.load, "alone", folder) == "model-damaged"
+
+
+def test_what_is_missing_or_unknown_says_what_to_do(folder, tmp_path):
+    assert code_of(models.load, "htdemucs") == "model-missing"
+    with pytest.raises(StemdError, match="not on this machine") as caught:
+        models.load("htdemucs_ft", folder)
+    assert caught.value.hint == "run: stemd models fetch htdemucs_ft"
+    assert code_of(models.load, "hf://someone/net") == "model-missing"
+    with pytest.raises(StemdError) as caught:
+        models.load("htdemuc")
+    assert caught.value.code == "unknown-model"
+    assert "htdemucs" in caught.value.hint
+    assert code_of(models.load, "alone", tmp_path / "nowhere") == "no-models-folder"
+    next(folder.glob("bbbb-*.th")).unlink()
+    assert code_of(models.load, "pair", folder) == "model-missing"
+
+
+def test_two_files_for_one_signature_and_odd_bags_are_told(folder):
+    (folder / "odd.yaml").write_text("models: ['aaaa', 'bbbb']\nweights: [[1, 0, 1]]\n")
+    assert code_of(models.load, "odd", folder) == "model-damaged"
+    (folder / "odd.yaml").write_text("models: [unclosed\n")
+    assert code_of(models.load, "odd", folder) == "model-damaged"
+    shutil.copy(next(folder.glob("alone-*.th")), folder / "alone.th")
+    assert code_of(models.load, "alone", folder) == "model-duplicate"
+
+
+@pytest.mark.parametrize("name", ["../models/alone", "/etc/passwd", "a/b"])
+def test_a_name_never_leaves_the_folder(folder, name):
+    assert code_of(models.load, name, folder) == "unknown-model"
+
+
+def in_hub(tmp_path: Path, name: str, files: dict[str, bytes]) -> None:
+    """Lay files out as huggingface_hub caches them: links to blobs named by their sha256."""
+    place = tmp_path / "hub" / ("models--" + names.repository(name).replace("/", "--"))
+    for folder in ("refs", "blobs", "snapshots/0123"):
+        (place / folder).mkdir(parents=True, exist_ok=True)
+    (place / "refs" / "main").write_text("0123")
+    for file, content in files.items():
+        blob = place / "blobs" / hashlib.sha256(content).hexdigest()
+        blob.write_bytes(content)
+        (place / "snapshots" / "0123" / file).symlink_to(blob)
+
+
+def safetensors(network: Any, tmp_path: Path, klass: str = "demucs.htdemucs.HTDemucs") -> bytes:
+    """Save a network as Demucs publishes them on Hugging Face."""
+    kwargs = dict(network._init_args_kwargs[1])
+    kwargs["segment"] = {"_type": "fraction", "numerator": 1, "denominator": 2}
+    facts = {"klass": klass, "args": "[]", "kwargs": __import__("json").dumps(kwargs)}
+    save_file(network.state_dict(), tmp_path / "net.safetensors", facts)
+    return (tmp_path / "net.safetensors").read_bytes()
+
+
+@pytest.mark.parametrize("name", ["htdemucs", "hf://someone/own"])
+def test_a_model_in_the_hugging_face_cache_is_used_without_a_network(tmp_path, name):
+    content = safetensors(nets.htdemucs(), tmp_path)
+    bag = yaml.safe_dump({"models": ["sig"]}).encode()
+    in_hub(tmp_path, name, {f"{names.bare(name)}.yaml": bag, "sig.safetensors": content})
+    model = models.load(name)
+    assert model.digest == hashlib.sha256(content).hexdigest()
+    assert float(model.members[0].network.segment) == 0.5
+    blob = next((tmp_path / "hub").glob(f"models--*/blobs/{model.digest}"))
+    blob.write_bytes(content[:-1] + b"x")
+    assert code_of(models.load, name) == "model-damaged"
+    assert names.repository("htdemucs_ft") == f"{DEFAULT_NAMESPACE}/HTDemucs-ft"
+
+
+def test_safetensors_naming_another_class_are_refused(tmp_path):
+    folder = tmp_path / "models"
+    folder.mkdir()
+    (folder / "alone.safetensors").write_bytes(safetensors(nets.htdemucs(), tmp_path, "os.system"))
+    assert code_of(models.load, "alone", folder) == "model-refused"
+
+
+class Server(http.server.ThreadingHTTPServer):
+    """Serves one file; the first `breaks` answers stop in the middle."""
+
+    content = b""
+    breaks = 0
+    asked: tuple[str | None, ...] = ()
+
+
+class Handler(http.server.BaseHTTPRequestHandler):
+    def do_GET(self) -> None:
+        server: Any = self.server
+        wanted = self.headers.get("Range")
+        server.asked = (*server.asked, wanted)
+        start = int(wanted[6:-1]) if wanted else 0
+        part = server.content[start:]
+        self.send_response(206 if wanted else 200)
+        self.send_header("Content-Length", str(len(part)))
+        self.end_headers()
+        if server.breaks:
+            server.breaks -= 1
+            part = part[: len(part) // 2]
+        self.wfile.write(part)
+
+    def log_message(self, *args: Any) -> None:
+        """Say nothing."""
+
+
+@pytest.fixture
+def server() -> Iterator[Server]:
+    with Server(("127.0.0.1", 0), Handler) as server:
+        thread = threading.Thread(target=server.serve_forever)
+        thread.start()
+        yield server
+        server.shutdown()
+        thread.join()
+
+
+@pytest.fixture
+def published(server, tmp_path, monkeypatch) -> str:
+    """A network that Demucs knows by its signature, on our server."""
+    file = nets.save(nets.htdemucs(), tmp_path / "published", "5ca1ab1e")
+    server.content = file.read_bytes()
+    url = f"http://127.0.0.1:{server.server_port}/{file.name}"
+    monkeypatch.setattr(names, "urls", lambda: {"5ca1ab1e": url})
+    return file.name
+
+
+def test_fetch_brings_a_model_that_then_works_without_a_network(server, published, tmp_path):
+    told: list[float] = []
+    done = fetch.fetch("5ca1ab1e", None, told.append)
+    assert told[-1] == 1.0
+    assert done["where"] == "torch hub"
+    assert (tmp_path / "torch" / "hub" / "checkpoints" / published).read_bytes() == server.content
+    server.content = b""
+    assert models.load("5ca1ab1e").digest == done["digest"]
+    assert fetch.fetch("5ca1ab1e", None, told.append) == done
+    assert len(server.asked) == 1
+
+
+def test_a_broken_download_is_told_and_resumed(server, published, tmp_path):
+    server.breaks = 1
+    assert code_of(fetch.fetch, "5ca1ab1e", None, lambda _: None) == "no-network"
+    place = tmp_path / "torch" / "hub" / "checkpoints"
+    assert [file.name for file in place.iterdir()] == [f"{published}.part"]
+    assert code_of(models.load, "5ca1ab1e") == "model-missing"
+    fetch.fetch("5ca1ab1e", None, lambda _: None)
+    assert server.asked == (None, f"bytes={len(server.content) // 2}-")
+    assert [file.name for file in place.iterdir()] == [published]
+
+
+def test_what_arrives_damaged_is_removed(server, published, tmp_path):
+    server.content = server.content[:-1] + b"x"
+    assert code_of(fetch.fetch, "5ca1ab1e", None, lambda _: None) == "model-damaged"
+    assert not list((tmp_path / "torch" / "hub" / "checkpoints").iterdir())
+
+
+def test_without_a_network_fetch_says_so(server, published, monkeypatch):
+    server.shutdown()
+    server.server_close()
+    assert code_of(fetch.fetch, "5ca1ab1e", None, lambda _: None) == "no-network"
+    monkeypatch.undo()
+    monkeypatch.setattr("huggingface_hub.constants.HF_HUB_OFFLINE", True)
+    monkeypatch.setattr(fetch, "_PATIENCE", 2.0)
+    monkeypatch.setattr("urllib.request.urlopen", no_route)
+    assert code_of(fetch.fetch, "htdemucs", None, lambda _: None) == "no-network"
+    assert code_of(fetch.fetch, "hf://someone/net", None, lambda _: None) == "no-network"
+
+
+def no_route(*args: Any, **kwargs: Any) -> Any:
+    raise ConnectionError("Network is unreachable")
+
+
+def test_the_list_shows_what_is_here_and_where(folder):
+    every = {entry["name"]: entry for entry in library.listing(folder)}
+    assert every["alone"]["where"] == every["pair"]["where"] == "local folder"
+    assert every["pair"]["members"] == 2
+    assert every[MODEL]["where"] == "embedded"
+    assert every["htdemucs_ft"] == {"name": "htdemucs_ft", "here": False, "where": None, "members": 4, "bytes": 0}
+    known = {"htdemucs", "htdemucs_ft", "htdemucs_6s", "hdemucs_mmi", "mdx", "mdx_extra", "mdx_q", "mdx_extra_q"}
+    assert known <= every.keys()
+    assert "aaaa" not in every
+
+
+def test_quantised_weights_without_diffq_say_what_to_install(folder, monkeypatch):
+    file = next(folder.glob("alone-*.th"))
+    package = torch.load(file, weights_only=False)
+    package["state"] = {"__quantized": True, **package["state"]}
+    file.unlink()
+    torch.save(package, folder / "alone.th")
+    monkeypatch.setattr("importlib.util.find_spec", lambda name: None)
+    assert code_of(models.load, "alone", folder) == "diffq-missing"
+
+
+def test_every_bag_that_demucs_names_can_be_read():
+    for file in names.known_bags().values():
+        assert bags.read(file).signatures
