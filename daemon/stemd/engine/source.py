@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from stemd.engine.models import Model
     from stemd.wav import Block
 
-_BLOCK = 1 << 20  # frames read at a time while measuring
+_BLOCK = 1 << 17  # frames read at a time while measuring
 
 
 class Source(Protocol):
