@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 from stemd.model import Fall, Lack, Need, Option, Rung
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Sequence
+    from collections.abc import Collection, Iterable, Sequence
 
     from stemd.model import Headroom, Measurement, Use
 
@@ -62,9 +62,12 @@ CONTEXT = 640 * MIB
 """What a CUDA context takes of the card: the driver counts it, torch's allocator (the learned peak) does not."""
 
 
-def devices(setting: str, headroom: Headroom) -> tuple[str, ...]:
-    """Tell the devices that `[resources] device` allows: auto, cpu, cuda (every card, never the CPU) or cuda:N."""
-    cards = tuple(gpu.device for gpu in headroom.gpus)
+def devices(setting: str, headroom: Headroom, unusable: Collection[str] = ()) -> tuple[str, ...]:
+    """Tell the devices that `[resources] device` allows: auto, cpu, cuda (every card, never the CPU) or cuda:N.
+
+    unusable: cards that the driver lists and the engine cannot use (torch built without CUDA, a driver too old).
+    """
+    cards = tuple(gpu.device for gpu in headroom.gpus if gpu.device not in unusable)
     if setting == "auto":
         return (*cards, "cpu")
     return (cards or ("cuda:0",)) if setting == "cuda" else (setting,)

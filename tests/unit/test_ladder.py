@@ -69,6 +69,13 @@ def test_the_setting_decides_about_devices(setting, devices):
     assert ladder.devices(setting, Headroom(0, gpus=cards)) == devices
 
 
+def test_a_card_that_the_engine_cannot_use_is_none():
+    cards = tuple(Gpu(index, str(index), "card", 8 * GIB, 8 * GIB) for index in (0, 1))
+    assert ladder.devices("auto", Headroom(0, gpus=cards), {"cuda:0"}) == ("cuda:1", "cpu")
+    assert ladder.devices("auto", Headroom(0, gpus=cards), {"cuda:0", "cuda:1"}) == ("cpu",)
+    assert ladder.devices("cuda:0", Headroom(0, gpus=cards), {"cuda:0"}) == ("cuda:0",)  # asked for by name: waits
+
+
 def test_without_cards_auto_is_the_processor_and_cuda_still_asks_for_a_card():
     assert ladder.devices("auto", Headroom(0)) == ("cpu",)
     assert ladder.devices("cuda", Headroom(0)) == ("cuda:0",)
