@@ -20,7 +20,6 @@ import pytest
 
 from stemd import wav
 from stemd.errors import EnvironmentFault, StemdError, Stopping
-from stemd.files import publish as publishing
 from stemd.model import Finished
 from stemd.stages import deliver
 
@@ -395,4 +394,20 @@ def test_killed_at_any_moment_it_delivers_once(studio: Studio, source: Path, nam
             with wav.Reader(file) as reader:
                 assert reader.frames == 132_300
     assert not [path for path in studio.outbox.iterdir() if path.name.startswith(".stemd")]
-    assert publishing.published(studio.folder / "outbox.json") == outcome.artifacts
+    assert deliver.run(work) == outcome
+
+
+def test_a_forgotten_job_takes_its_review_copy_along(studio: Studio, source: Path) -> None:
+    work = review(studio, source)
+    deliver.run(work)
+    assert deliver.forget(studio.folder)
+    assert list(work.rule.review.iterdir()) == []
+    assert deliver.forget(studio.folder)
+
+
+def test_a_lost_stem_is_named(studio: Studio, source: Path) -> None:
+    work = studio.separated(source, GAINS)
+    (work.results / "k1" / "drums.wav").unlink()
+    with pytest.raises(StemdError) as caught:
+        deliver.run(work)
+    assert caught.value.code == "lost-result"

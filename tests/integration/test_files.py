@@ -16,7 +16,6 @@ import pytest
 
 from stemd import files
 from stemd.errors import EnvironmentFault, StemdError, Stopping
-from stemd.files import publish as publishing
 from stemd.model import Mix, Source, Stage
 
 
@@ -180,9 +179,3 @@ def test_a_fact_is_replaced_whole_or_not_at_all(tmp_path: Path, monkeypatch: pyt
     assert caught.value.code == "state-full"
     assert files.read_json(path) == {"old": 1}
     assert [entry.name for entry in tmp_path.iterdir()] == ["fact.json"]
-
-
-def test_nothing_was_published_without_a_journal(tmp_path: Path) -> None:
-    assert publishing.published(tmp_path / "none") == ()
-    (tmp_path / "damaged").write_bytes(b"{")
-    assert publishing.published(tmp_path / "damaged") == ()

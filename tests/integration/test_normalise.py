@@ -352,3 +352,23 @@ def test_names_that_are_not_utf8_are_shown(studio: Studio, tmp_path: Path) -> No
     source.write_bytes(b"")
     with pytest.raises(StemdError, match=r"caf\N{REPLACEMENT CHARACTER}[.]wav"):
         normalise.run(studio.work(source, b"caf\xe9.wav"))
+
+
+def test_copy_protection_is_told(studio: Studio, made: Make, tmp_path: Path) -> None:
+    content = made("b.m4a", *LOSSY["b.m4a"]).read_bytes().replace(b"mp4a", b"drms")
+    (tmp_path / "bought.m4p").write_bytes(content)
+    assert refused(studio, tmp_path / "bought.m4p").code == "drm"
+
+
+def test_an_absurd_sample_rate_is_no_sound(studio: Studio, tmp_path: Path) -> None:
+    for rate in (1, 4_000_000_000):
+        form = struct.pack("<4sIHHIIHH", b"fmt ", 16, 1, 2, rate, (rate * 4) % 2**32, 4, 16)
+        head = b"RIFF" + struct.pack("<I", 80_036) + b"WAVE" + form + b"data" + struct.pack("<I", 80_000)
+        (tmp_path / "odd.wav").write_bytes(head + bytes(80_000))
+        assert refused(studio, tmp_path / "odd.wav").code in {"damaged", "not-audio"}
+
+
+def test_a_file_without_an_end_is_given_up(studio: Studio, made: Make, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(normalise, "_ENDLESS", -1.0)
+    source = made("bare.mp3", "-q:a", "5", "-write_xing", "0")
+    assert refused(studio, source).code == "too-long"

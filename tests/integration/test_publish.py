@@ -66,7 +66,7 @@ def test_a_tracks_folder_appears_with_all_that_it_holds(shelf: Shelf, tmp_path: 
         assert hashlib.sha256(path.read_bytes()).hexdigest() == artifact.sha256
         assert artifact.size == 5000
     assert [path.name for path in shelf.folder.iterdir()] == ["Album"]
-    assert publish.published(shelf.journal) == artifacts
+    assert publish.resume(shelf) == artifacts
 
 
 def test_a_repeat_answers_with_what_is_there(shelf: Shelf, tmp_path: Path) -> None:
@@ -367,7 +367,7 @@ def test_killed_anywhere_it_publishes_once(
         assert {os.fsdecode(artifact.path) for artifact in artifacts} == {
             str(shelf.folder / name) for name in final if name != "Album/Song"
         }
-        assert publish.published(shelf.journal) == artifacts
+        assert publish.resume(shelf) == artifacts
         assert publish.withdraw(shelf)
         assert list(content(shelf.folder)) == ["Album/Song"]
         if not was_killed:
@@ -393,3 +393,25 @@ def test_a_withdrawal_killed_anywhere_is_finished(quick: Path) -> None:
 def test_the_journal_is_plain_json(shelf: Shelf, tmp_path: Path) -> None:
     publish.publish(shelf, items(tmp_path / "made"))
     assert json.loads(shelf.journal.read_bytes())["phase"] == "renaming"
+
+
+def test_an_abandoned_publication_leaves_no_temporary_files(shelf: Shelf, tmp_path: Path) -> None:
+    made = items(tmp_path / "made")
+    assert publish.abandon(shelf.journal, published=False)
+    assert killed_at(25, partial(publish.publish, shelf, made))
+    assert [path.name[:8] for path in shelf.folder.iterdir()] == [".stemd-7"]
+    assert publish.abandon(shelf.journal, published=False)
+    assert list(shelf.folder.iterdir()) == []
+    publish.publish(shelf, made)
+    assert publish.abandon(shelf.journal, published=False)
+    assert len(content(shelf.folder)) == 3
+    assert publish.abandon(shelf.journal, published=True)
+    assert list(shelf.folder.iterdir()) == []
+
+
+def test_an_unmounted_share_is_no_proof_of_delivery(shelf: Shelf, tmp_path: Path, small: Path) -> None:
+    shelf = replace(shelf, folder=small)
+    publish.publish(shelf, items(tmp_path / "made"))
+    subprocess.run(["umount", small], check=True)
+    assert publish.resume(shelf) == ()
+    subprocess.run(["mount", "-t", "tmpfs", "none", small], check=True)  # for the fixture

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import math
+import time
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
 import numpy as np  # noqa: TID251 - this process is a child; the daemon stays without numpy
 
 from stemd.codec.pipe import Ffmpeg
-from stemd.errors import EnvironmentFault
+from stemd.errors import EnvironmentFault, StemdError
 from stemd.files import faults_in, free_bytes
 from stemd.wav import Writer
 
@@ -21,7 +22,7 @@ if TYPE_CHECKING:
 _PADDING: Final = 4096
 """Frames: no encoder pads more at the end. What ends later than promised by more than this is longer, not padded."""
 
-_LOOK: Final = 256  # blocks between looks at the free space
+_LOOK: Final = 1.0  # seconds between words about the progress and looks at the free space
 
 
 def decode(question: Mapping[str, Any], progress: Callable[[float], None]) -> dict[str, Any]:
@@ -30,12 +31,12 @@ def decode(question: Mapping[str, Any], progress: Callable[[float], None]) -> di
     question: argv, an ffmpeg command that writes raw float32 to its standard output; out, a path that is free; rate,
     channels of the output; source_rate; resampled, whether astats counts the source's frames before a resampler;
     frames, the source's without padding, or None; expected, frames of output, for the progress; reserve, bytes of disk
-    that must stay free.
+    that must stay free; longest, frames of output after which it counts as endless; name, what the user calls it.
 
     Returns frames, source_frames, mean, deviation, peak, holes (complaints of the decoder), reached (the
     last time stamp, seconds), invalid (samples that were
     no numbers; they become 0), status (ffmpeg's) and words (its last).
-    Raises EnvironmentFault("state-full", ..).
+    Raises EnvironmentFault("state-full", ..), StemdError("too-long").
     """
     out, rate, channels = Path(question["out"]), int(question["rate"]), int(question["channels"])
     source_rate = int(question["source_rate"])
@@ -47,11 +48,15 @@ def decode(question: Mapping[str, Any], progress: Callable[[float], None]) -> di
         Ffmpeg(question["argv"], feed=False) as ffmpeg,
         Writer(out, rate, channels) as writer,
     ):
-        for number, block in enumerate(ffmpeg.blocks(channels)):
-            if number % _LOOK == 0:
+        spoken = -_LOOK
+        for block in ffmpeg.blocks(channels):
+            if time.monotonic() - spoken > _LOOK:
+                spoken = time.monotonic()
                 _check_room(out.parent, int(question["reserve"]))
+                _check_length(tail.released, question)
                 progress(min(tail.released / max(question["expected"] or 0, 1), 1.0))
             _pass(tail.push(figures.clean(block)), figures, writer)
+        _check_length(tail.released + tail.kept, question)
         status = ffmpeg.finish()
         counted = ffmpeg.counted if question["resampled"] and ffmpeg.counted else tail.released + tail.kept
         source_frames = _unpadded(counted, question["frames"])
@@ -147,6 +152,16 @@ def _pass(block: NDArray[np.float32], figures: Figures, writer: Writer) -> None:
 
 def _unpadded(decoded: int, promised: int | None) -> int:
     return promised if promised and 0 < decoded - promised <= _PADDING else decoded
+
+
+def _check_length(frames: int, question: Mapping[str, Any]) -> None:
+    if frames > int(question["longest"]):
+        hours = frames / int(question["rate"]) / 3600
+        raise StemdError(
+            "too-long",
+            f"{question['name']} has no end: {hours:.0f} hours were decoded, far more than it declares",
+            "check the file; cut it into parts if it is right",
+        )
 
 
 def _check_room(folder: Path, reserve: int) -> None:

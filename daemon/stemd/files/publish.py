@@ -85,14 +85,30 @@ def publish(shelf: Shelf, items: Sequence[Item]) -> tuple[Artifact, ...]:
     with faults_in(shelf.what, shelf.folder):
         _check_folder(shelf)
         plan = remembered(shelf.journal)
-        begun = plan is not None and _to_be_finished(plan, shelf)
-        if plan is None or not begun:
-            plan = _written(shelf, items, plan)
-        return _renamed(shelf, plan, again=begun)
+        if plan is not None and _to_be_finished(plan, shelf):
+            return _renamed(shelf, plan, again=True)
+        return _renamed(shelf, _written(shelf, items, plan), again=False)
+
+
+def resume(shelf: Shelf) -> tuple[Artifact, ...]:
+    """Finish what an earlier `publish` with this journal had written completely, and return what lies where.
+
+    Empty if there is no such thing, and the items are needed. Raises as `publish` does.
+    """
+    with faults_in(shelf.what, shelf.folder):
+        _check_folder(shelf)
+        plan = remembered(shelf.journal)
+        if plan is None or not _to_be_finished(plan, shelf):
+            return ()
+        return _renamed(shelf, plan, again=True)
 
 
 def published(journal: Path) -> tuple[Artifact, ...]:
-    """What an earlier `publish` with this journal has left for the user; empty if it did not come to its end."""
+    """What an earlier `publish` with this journal has left for the user, as far as the journal knows; for showing.
+
+    Looks at no disk but for the temporary names: a share that is not mounted looks as if all were published. To
+    decide anything, ask `resume`.
+    """
     try:
         plan = remembered(journal)
     except StemdError:
@@ -118,6 +134,25 @@ def withdraw(shelf: Shelf) -> bool:
             _take_back(shelf, plan)
         drop_tree(plan.root)
         shelf.journal.unlink(missing_ok=True)
+    return True
+
+
+def abandon(journal: Path, *, published: bool) -> bool:
+    """Clean up after a job that will not go on: its temporary files, and if wanted what it has published.
+
+    published: take that back too, if it is unchanged. Returns False where something stays that should not: changed
+    files, or a folder that is not there now. Raises nothing.
+    """
+    try:
+        plan = remembered(journal)
+        if plan is None:
+            return True
+        if published:
+            return withdraw(Shelf(plan.root.parent, journal, job=0, what="review"))
+        if plan.phase != "renaming" or any(_exists(move.temp) for move in plan.moves):
+            drop_tree(plan.root)
+    except (StemdError, OSError):
+        return False
     return True
 
 

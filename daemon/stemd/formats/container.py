@@ -5,6 +5,7 @@ ffmpeg estimates the length of a WAV, Wave64, CAF, ASF or Ogg file that was cut 
 
 from __future__ import annotations
 
+import math
 import os
 import struct
 from dataclasses import dataclass
@@ -109,7 +110,7 @@ def _audio(promised: int, present: int, bytes_per_second: float) -> Declared:
     """Judge a block of audio. A promise of nothing is a recorder's that never came to its end: all there is counts."""
     if promised <= 0 or promised in {_UNKNOWN_32, _UNKNOWN_64}:
         return Declared(None, cut=False)
-    seconds = promised / bytes_per_second if bytes_per_second else None
+    seconds = promised / bytes_per_second if 0 < bytes_per_second < math.inf else None  # not for a CAF's NaN either
     return Declared(seconds, cut=promised > present)
 
 

@@ -36,7 +36,8 @@ def manifest(
         "job": job.id,
         "rule": rule.name,
         "source": _source(job, mix),
-        "recipe": dataclasses.asdict(rule.recipe) | {"digest": job.recipe},
+        "result": {"number": job.result, "preset": rule.preset},
+        "recipe": dataclasses.asdict(rule.recipe) | {"digest": _recipe(job, rule, separation)},
         "model": {"name": separation.get("model", rule.model), "digest": separation.get("digest", "")},
         "separation": job.key,
         "delivery": _delivery(rule, shape),
@@ -49,6 +50,11 @@ def manifest(
         "approved": job.approved,
         "made": time.strftime("%Y-%m-%dT%H:%M:%S%z"),
     }
+
+
+def _recipe(job: Job, rule: Rule, separation: Mapping[str, Any]) -> str:
+    """The digest under which the job was admitted; a further result has its own."""
+    return rule.recipe.digest_with(separation.get("digest", "")) if job.preset else job.recipe
 
 
 def readable(name: str) -> str:

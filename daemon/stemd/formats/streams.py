@@ -25,6 +25,7 @@ GUARDS: Final = ("-protocol_whitelist", "file,pipe", "-format_whitelist", _FORMA
 """Options that stand before each `-i` of a stranger's file."""
 SANDBOX: Final = Limits(memory=4 * 1024**3)
 
+_RATES: Final = range(1000, 6_000_001)  # Hz; what is outside is no sound, and may be a trap
 _SECONDS: Final = 120.0
 _ESTIMATED: Final = "Estimating duration from bitrate"
 _LOSSLESS: Final = (
@@ -95,7 +96,7 @@ def _asked(path: Path, name: str, stop: Event | None) -> _Answer:
         told = json.loads(done.stdout.decode("utf-8", "replace") or "{}")
     except ValueError:
         told = {}
-    if done.returncode != 0 or not told.get("streams"):
+    if not told.get("streams"):
         raise _unusable(path, name, done.stderr_tail)
     return _Answer(told.get("format", {}), told["streams"], done.stderr_tail)
 
@@ -148,7 +149,7 @@ def _chosen(answer: _Answer, name: str, number: int) -> dict[str, Any]:
         raise StemdError(
             "unknown-codec", f"{name} uses a sound format that ffmpeg does not know", "export it as WAV or FLAC"
         )
-    if not int(stream.get("sample_rate") or 0) or not int(stream.get("channels") or 0):
+    if int(stream.get("sample_rate") or 0) not in _RATES or not int(stream.get("channels") or 0):
         raise StemdError("damaged", f"{name} holds no readable sound", "copy it again, or export it as WAV or FLAC")
     return stream
 

@@ -17,11 +17,12 @@ from stemd.errors import EnvironmentFault, StemdError, WorkerFault
 from stemd.files import digest, drop_tree, faults_in, free_bytes, read_fact, read_json, sync_folder, write_json
 from stemd.files.names import Place, places, split
 from stemd.files.plan import longest_name
-from stemd.files.publish import Item, Shelf, publish, published, withdraw
+from stemd.files.publish import Item, Shelf, abandon, publish, resume
 from stemd.formats import GUARDS, SANDBOX
 from stemd.formats.manifest import manifest, readable
 from stemd.formats.outgoing import Shape, encode_command, expected_bytes, metadata, resample_command, shape
 from stemd.model import Artifact, Finished, Mix
+from stemd.stages import copies
 from stemd.tools import run as run_tool
 
 if TYPE_CHECKING:
@@ -30,7 +31,7 @@ if TYPE_CHECKING:
     from stemd.model import Outcome
     from stemd.stages.work import Work
 
-JOURNALS: Final = {"outbox": "outbox.json", "review": "review.json"}
+JOURNALS: Final = {"outbox": copies.OUTBOX_JOURNAL, "review": copies.JOURNAL}
 """What was published where, in the job's folder; `files.publish` writes and reads them."""
 
 _MADE: Final = "delivery"
@@ -38,6 +39,7 @@ _FACT: Final = "delivery.json"
 _MANIFEST: Final = "manifest"
 _QUALITY: Final = "quality"
 _RESERVE: Final = 64 * 1024**2
+_LARGEST_COVER: Final = 16 * 1024**2  # bytes; a FLAC picture block ends there
 _LEAST: Final = 300.0
 _SLOWEST: Final = 2.0  # seconds of work per second of sound and stem
 _MAKING: Final = 0.7  # of the stage's progress; the rest is publishing
@@ -50,14 +52,24 @@ def run(work: Work) -> Outcome:
     WorkerFault, StemdError("lost-fact", "bad-name-template").
     """
     shelf = _shelf(work, "review" if work.job.for_review else "outbox")
-    artifacts = published(shelf.journal)
-    if not artifacts:
-        made = _made(work)
-        artifacts = _published(work, shelf, made)
+    artifacts = resume(shelf) or _published(work, shelf, _made(work))
     note = f"{_count(artifacts)} in {_shown(artifacts)}"
     if shelf.what == "review":
-        return Finished(note=f"to be heard: {note}", artifacts=artifacts)
-    return Finished(note=note + _review_withdrawn(work), artifacts=artifacts)
+        return Finished(note=f"to be heard: {note}", artifacts=copies.standing(work))
+    delivered = tuple(dataclasses.replace(artifact, result=work.job.result) for artifact in artifacts)
+    return Finished(note=note + copies.take_back(work), artifacts=delivered)
+
+
+def forget(folder: Path) -> bool:
+    """Clean up outside a job's own folder when the job has ended or starts anew: temporary files and the review copy.
+
+    folder: the job's. What is in the outbox stays. Returns False where a review copy stays because it was changed or
+    cannot be reached. Raises nothing.
+    """
+    for journal in folder.rglob(JOURNALS["outbox"]):
+        abandon(journal, published=False)
+    gone = [abandon(journal, published=True) for journal in folder.rglob(JOURNALS["review"])]
+    return all(gone)
 
 
 def _shelf(work: Work, what: str) -> Shelf:
@@ -83,15 +95,6 @@ def _published(work: Work, shelf: Shelf, made: _Made) -> tuple[Artifact, ...]:
             raise
         drop_tree(work.folder / _MADE)
         raise WorkerFault(error.code, error.message, error.hint) from error
-
-
-def _review_withdrawn(work: Work) -> str:
-    """Take the review copy back once the outbox has the stems; tell what became of it."""
-    journal = work.folder / JOURNALS["review"]
-    if not journal.exists():
-        return ""
-    gone = withdraw(_shelf(work, "review"))
-    return "; the review copy is gone" if gone else "; the review copy was changed and stays"
 
 
 # ------------------------------------------------------------------------------------------------- making the files
@@ -151,6 +154,10 @@ def _encoded(work: Work, mix: Mix, made: Shape, stems: Mapping[str, str], folder
     asked = []
     for stem, name in stems.items():
         source, target = work.results / work.job.key / name, folder / f"{stem}.{work.rule.format}"
+        if not source.exists():
+            raise StemdError(
+                "lost-result", f"the kept stem {source} is gone", f"separate again: stemd retry {work.job.id}"
+            )
         tags = folder / f"{stem}.tags"
         title = f"{mix.source.tags.get('title') or readable(_track(work.job.name))} ({stem})"
         text = metadata(work.rule, mix.source.tags, title, cover.read_bytes() if cover else None)
@@ -182,11 +189,11 @@ def _cover(work: Work, mix: Mix) -> Path | None:
         return None
     cover = work.folder / "cover"
     argv: list[str | Path] = [
-        "ffmpeg", "-hide_banner", "-nostdin", "-v", "error", "-y", *GUARDS, "-i", work.folder / "source",
+        "ffmpeg", "-hide_banner", "-nostdin", "-v", "error", "-y", *GUARDS, "-i", work.source,
         "-map", f"0:{index}", "-c", "copy", "-frames:v", "1", "-f", "image2", "-update", "1", cover,
     ]  # fmt: skip
     done = run_tool(argv, timeout=_LEAST, stop=work.stop, limits=SANDBOX)
-    if done.returncode != 0 or not cover.exists():
+    if done.returncode != 0 or not cover.exists() or cover.stat().st_size > _LARGEST_COVER:
         return None
     return cover if cover.read_bytes().startswith((b"\xff\xd8\xff", b"\x89PNG")) else None
 
@@ -208,7 +215,8 @@ def _items(work: Work, shelf: Shelf, made: _Made) -> list[Item]:
     """The set as it is to appear: stems, for a listener the report, and last the manifest that names them all."""
     stems = list(made.files)
     wanted, below = [*stems, _QUALITY, _MANIFEST], _below(work.job.name)
-    where = places(work.rule.names, wanted, _fields(work), below, longest_name(shelf.folder))
+    fields = _fields(work) | ({"track": _compared(work)} if shelf.what == "review" else {})
+    where = places(work.rule.names, wanted, fields, below, longest_name(shelf.folder))
     items = []
     for stem in stems:
         told = made.files[stem]
@@ -233,6 +241,12 @@ def _fields(work: Work) -> dict[str, str]:
         "rule": work.rule.name,
         "date": time.strftime("%Y-%m-%d", time.localtime(work.job.created)),
     }
+
+
+def _compared(work: Work) -> str:
+    """A further result lies beside the first under a name that tells them apart."""
+    job, track = work.job, _track(work.job.name)
+    return f"{track} ({', '.join(filter(None, (job.preset, job.model)))})" if job.preset else track
 
 
 def _track(name: bytes) -> str:

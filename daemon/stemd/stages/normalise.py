@@ -31,6 +31,7 @@ _SLACK: Final = {
     True: (0.02, 0.0),
     False: (0.1, 0.001),
 }  # lossless?: seconds, and part of the whole, that may be missing
+_ENDLESS: Final = 24 * 3600.0  # seconds of sound in a file that declares none or less than half of it
 _HOLE: Final = (1.0, 0.02)  # seconds, or part of the whole, that may be unreadable in the middle
 
 
@@ -42,7 +43,7 @@ def run(work: Work) -> Outcome:
     """
     card = work.children.describe(work.rule.model)
     name = work.job.name.decode("utf-8", "replace")
-    file = work.folder / SOURCE
+    file = work.source
     source = inspect(file, name, stream=getattr(work.rule, "audio_stream", 0), stop=work.stop)
     _check_room(work.folder, source, card, name)
     part = work.folder / f".{MIX}.part"
@@ -50,7 +51,7 @@ def run(work: Work) -> Outcome:
         drop_tree(part)
     try:
         done = ask(
-            _question(file, part, source, card),
+            _question(file, part, source, card, name),
             timeout=_timeout(file, source),
             stop=work.stop,
             progress=lambda fraction: work.progress(fraction, {}),
@@ -83,7 +84,8 @@ def command(file: Path, source: Source, rate: int, channels: int) -> list[str]:
     ]  # fmt: skip
 
 
-def _question(file: Path, part: Path, source: Source, card: ModelCard) -> dict[str, Any]:
+def _question(file: Path, part: Path, source: Source, card: ModelCard, name: str) -> dict[str, Any]:
+    longest = max(_ENDLESS, 2 * (source.duration or 0.0))
     return {
         "do": "decode",
         "argv": command(file, source, card.sample_rate, card.channels),
@@ -95,6 +97,8 @@ def _question(file: Path, part: Path, source: Source, card: ModelCard) -> dict[s
         "frames": source.frames,
         "expected": int((source.duration or 0) * card.sample_rate),
         "reserve": _RESERVE // 2,
+        "longest": int(longest * card.sample_rate),
+        "name": name,
     }
 
 
@@ -134,6 +138,9 @@ def _judged(work: Work, file: Path, source: Source, card: ModelCard, done: dict[
     name = work.job.name.decode("utf-8", "replace")
     seconds = done["source_frames"] / source.sample_rate
     if not done["frames"]:
+        if done["status"] != 0 and not source.cut:
+            hint = "copy it again, or export it as WAV or FLAC"
+            raise StemdError("damaged", f"{name} cannot be decoded: {done['words']}", hint)
         if source.cut or (source.duration or 0) > 0:
             raise _cut(name, 0.0, source.duration)
         raise StemdError("no-audio", f"{name} holds an audio track without any sound in it", "export it again")
