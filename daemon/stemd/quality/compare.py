@@ -64,6 +64,11 @@ class Comparison:
         """Samples by which the leak in the accompaniment comes later than the vocal, beyond the lag given."""
         return self._lag.samples if self._against else 0
 
+    @property
+    def clarity(self) -> float:
+        """How clearly one phase runs through what the accompaniment has in common with the vocal; see `LagMeter`."""
+        return self._lag.clarity if self._against else 0.0
+
     def _take(self, batch: list[Spectrum]) -> None:
         self._bleed.feed(batch[0], batch[1:])
         self._lag.feed(batch[0], batch[1])

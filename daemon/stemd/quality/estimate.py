@@ -16,10 +16,13 @@ if TYPE_CHECKING:
 
 NOTHING: Final = -100.0
 """dB; the score where there is no vocal, or nothing of it."""
-LEAKS: Final = 0.7
-"""Gain (-3 dB) from which on a fit says that the vocal stem holds the band there, not the band's stem the vocal."""
-EVIDENT: Final = (0.05, 0.10)
-"""Evidence from where on a block's leak counts, and from where on it counts in full."""
+LEAKS: Final = 1.0
+"""Gain from which on a fit says that the vocal stem holds the band there, not the band's stem the vocal."""
+NEIGHBOURS: Final = 9
+"""Windows (4.5 s): a block's leak counts up to twice (3 dB over) the median around it. A leak lasts; a chord that happens
+to lie on the singer's note does not."""
+SOUNDS: Final = 0.01
+"""Power relative to a band's mean (-20 dB) from which on the vocal sounds in a block."""
 CHANCE: Final = np.array(
     [0.0101, 0.027, 0.0332, 0.0136, 0.0067, 0.0043, 0.0019, 0.0009, 0.0007, 0.0006, 0.0005, 0.0004]
 )
@@ -33,7 +36,7 @@ POSSIBLE: Final = 0.01
 """Evidence in a window under which nothing of it counts as leaked."""
 HEARD: Final = 0.02
 """Evidence in a window from which on the vocal is there: clean songs reach it in 2 of 100 windows."""
-DOUBT: Final = (0.008, -30.0, 45.0)
+DOUBT: Final = (0.008, -30.0, 30.0)
 """Song-wide evidence at the border of chance, the level that a song with so little may have at most (dB), and by how
 many dB a tenfold evidence raises it. See scripts/bench-quality."""
 STRETCH: Final = 6
@@ -70,8 +73,7 @@ def estimate(fits: Fits) -> Estimate:
     sure = evidence(fits)
     if sure is None:
         return Estimate(None, None, None, np.full(len(fits.voice), decibel.FLOOR))
-    blocks = np.clip((fits.evidence - EVIDENT[0]) / (EVIDENT[1] - EVIDENT[0]), 0.0, 1.0) * (fits.gain < LEAKS)
-    leak = (fits.gain.astype(np.float64) ** 2 * fits.voice * blocks).sum(axis=1)
+    leak = (steady(fits) * fits.voice).sum(axis=1)
     voice = fits.voice.sum(axis=1, dtype=np.float64)
     singing = voice > PAUSE * voice.mean()
     mean = float(voice[singing].mean())
@@ -82,6 +84,20 @@ def estimate(fits: Fits) -> Estimate:
     score = max(level, min(allowed, _loudest_stretch(leak * (heard > HEARD), voice, mean)))
     curve = np.where(singing & (heard > HEARD), decibel.curve(leak / mean), decibel.FLOOR)
     return Estimate(level, score, sure, curve)
+
+
+def steady(fits: Fits) -> NDArray[np.float64]:
+    """Square of the gain of each block, at most twice the median of the NEIGHBOURS where the vocal sounds in its band."""
+    gain = np.where(fits.gain < LEAKS, fits.gain.astype(np.float64) ** 2, 0.0)
+    sounds = fits.voice > SOUNDS * fits.voice.mean(axis=0)
+    half = NEIGHBOURS // 2
+    padded = np.pad(np.where(sounds, gain, np.nan), ((half, half), (0, 0)), constant_values=np.nan)
+    around = np.sort(np.lib.stride_tricks.sliding_window_view(padded, NEIGHBOURS, axis=0), axis=-1)
+    count = np.count_nonzero(~np.isnan(around), axis=-1)
+    low = np.take_along_axis(around, np.maximum(0, (count - 1) // 2)[..., None], -1)[..., 0]
+    high = np.take_along_axis(around, (count // 2)[..., None].clip(max=NEIGHBOURS - 1), -1)[..., 0]
+    median = np.where(count > 0, (np.nan_to_num(low) + np.nan_to_num(high)) / 2, 0.0)
+    return np.minimum(gain, 2.0 * median)
 
 
 def evidence(fits: Fits) -> float | None:

@@ -9,6 +9,8 @@ import numpy as np
 from stemd.quality.spectra import size
 
 if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
     from stemd.quality.spectra import Spectrum
 
 MOST_SECONDS: Final = 0.05
@@ -43,11 +45,20 @@ class LagMeter:
     @property
     def samples(self) -> int:
         """Lag in samples, positive: the leak comes later; 0 where none is clear."""
-        correlation = np.abs(np.fft.irfft(self._sum, self._size))
+        near, rest = self._correlation()
+        none = len(near) // 2
+        place = int(np.argmax(near))
+        clear = near[place] >= CLEAR * rest and near[place] >= AHEAD * near[none]
+        return place - none if clear else 0
+
+    @property
+    def clarity(self) -> float:
+        """How far the correlation's peak stands out of its RMS: a leak has one phase, an instrument has its own."""
+        near, rest = self._correlation()
+        return float(near.max() / rest) if rest > 0 else 0.0
+
+    def _correlation(self) -> tuple[NDArray[np.float64], float]:
+        """The correlation from the largest lag before to the largest after, and the RMS of all of it."""
+        whole = np.abs(np.fft.irfft(self._sum, self._size))
         most = min(self._size // 2 - 1, int(MOST_SECONDS * self._rate))
-        near = np.concatenate([correlation[-most:], correlation[: most + 1]])
-        place = int(np.argmax(near)) - most
-        rest = float(np.sqrt(np.mean(correlation**2)))
-        if near[place + most] < CLEAR * rest or near[place + most] < AHEAD * correlation[0]:
-            return 0
-        return place
+        return np.concatenate([whole[-most:], whole[: most + 1]]), float(np.sqrt(np.mean(whole**2)))
