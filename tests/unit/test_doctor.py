@@ -167,6 +167,7 @@ SERVICE = {"LoadState": "loaded", "ActiveState": "active", "SubState": "running"
     "facts, user, expected",
     [
         ({"LoadState": "not-found"}, "root", [OK]),
+        ({}, "stemd", [OK]),
         (SERVICE, "stemd", [OK]),
         (SERVICE, "root", [OK, WARNING]),
         (SERVICE | {"ActiveState": "failed", "Result": "exit-code"}, "stemd", [PROBLEM]),

@@ -33,7 +33,10 @@ def check() -> Iterator[Finding]:
 
 def judge(facts: Mapping[str, str], user: str) -> Iterator[Finding]:
     """Read `systemctl show`. user: who examines."""
-    if facts.get("LoadState") == "not-found":
+    if not facts.get("LoadState"):
+        yield ok("systemd", "does not tell this user how the service stands")
+        return
+    if facts["LoadState"] == "not-found":
         yield ok("systemd", "stemd is not installed as a service; scripts/install does that")
         return
     state = f"{facts.get('ActiveState', '?')} ({facts.get('SubState', '?')})"
