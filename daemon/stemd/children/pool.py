@@ -1,0 +1,105 @@
+"""The workers of one daemon: an engine for each device, and the quality check. Starts each when it is first needed."""
+
+from __future__ import annotations
+
+import threading
+import time
+from typing import TYPE_CHECKING, Any, Protocol
+
+from stemd.children.cards import Cards
+from stemd.children.worker import Worker
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping
+    from pathlib import Path
+
+    from stemd.model import ModelCard
+
+
+class Limited(Protocol):
+    """What the daemon's side wants to know of a running request (see `stages.work.Work`)."""
+
+    @property
+    def stop(self) -> threading.Event:
+        """Set when the request should end."""
+
+    @property
+    def progress(self) -> Callable[[float, Mapping[str, Any]], None]:
+        """Told the fraction done."""
+
+    @property
+    def limit(self) -> float:
+        """Seconds that it may take."""
+
+
+class WorkerPool:
+    """The engines, one a device, and the quality checker."""
+
+    def __init__(self, state: Path, models: str = "") -> None:
+        """state: where what is known of models is kept. models: a folder of local models, or ""."""
+        self._models = models
+        self._engines: dict[str, Worker] = {}
+        self._quality = Worker("stemd.quality", "quality check")
+        self._cards = Cards(state / "models", models, self._ask_for_card)
+
+    @property
+    def processes(self) -> dict[str, int]:
+        """Process ids of the engines by device, and of the quality checker as "quality"."""
+        workers = {**self._engines, "quality": self._quality}
+        return {name: pid for name, worker in workers.items() if (pid := worker.pid) is not None}
+
+    def describe(self, model: str) -> ModelCard:
+        """Tell what a model needs and gives: as remembered, or from the engine."""
+        return self._cards.describe(model)
+
+    def card(self, model: str) -> ModelCard | None:
+        """Tell what is known of a model without asking anybody."""
+        return self._cards.known(model)
+
+    def separate(self, request: Mapping[str, Any], work: Limited) -> dict[str, Any]:
+        """Have the engine of `request["device"]` separate."""
+        worker = self._engines.setdefault(str(request["device"]), _engine())
+        return _followed(worker, {"do": "separate", "models": self._models, **request}, work)
+
+    def measure(self, request: Mapping[str, Any], work: Limited) -> dict[str, Any]:
+        """Have the stems measured."""
+        return _followed(self._quality, {"do": "measure", **request}, work)
+
+    def unload(self, device: str) -> None:
+        """End one engine, unless it is at work, and give its memory back."""
+        if device in self._engines:
+            self._engines[device].unload()
+
+    def drop_idle(self, seconds: float) -> None:
+        """End the processes that had nothing to do for so long."""
+        now = time.monotonic()
+        for worker in (*self._engines.values(), self._quality):
+            if worker.pid is not None and now - worker.idle_since >= seconds:
+                worker.unload()
+
+    def close(self) -> None:
+        """End every process."""
+        for worker in (*self._engines.values(), self._quality):
+            worker.kill()
+
+    def _ask_for_card(self, model: str) -> dict[str, Any]:
+        """Ask an engine that has nothing to do; where all are at work, one for this question only."""
+        idle = next((worker for worker in self._engines.values() if not worker.busy), None)
+        worker = idle or _engine()
+        if not self._engines:
+            self._engines["cpu"] = worker
+        answer = worker.ask({"do": "describe", "model": model, "models": self._models}, stop=threading.Event())
+        if worker not in self._engines.values():
+            worker.kill()
+        return answer
+
+
+def _engine() -> Worker:
+    return Worker("stemd.engine", "engine")
+
+
+def _followed(worker: Worker, question: Mapping[str, Any], work: Limited) -> dict[str, Any]:
+    def tell(message: dict[str, Any]) -> None:
+        work.progress(float(message.get("progress", 0.0)), message)
+
+    return worker.ask(question, stop=work.stop, limit=work.limit, on_progress=tell)
