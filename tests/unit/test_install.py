@@ -1,0 +1,147 @@
+"""scripts/install: what it writes from answers, what it says it would do, and what it refuses."""
+
+import importlib
+import os
+import runpy
+import subprocess
+import sys
+import tomllib
+from pathlib import Path
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from stemd.config import load
+
+ROOT = Path(__file__).parents[2]
+INSTALL = ROOT / "scripts/install"
+
+
+def module(name):
+    """Import a part of scripts/install, whose folder is on the path only when the script runs."""
+    sys.path.insert(0, str(ROOT / "scripts"))
+    try:
+        return importlib.import_module(f"installing.{name}")
+    finally:
+        sys.path.remove(str(ROOT / "scripts"))
+
+
+texts, steps = module("texts"), module("steps")
+ANSWERS = {"name": "songs", "preset": "best", "model": "", "state": "/var/lib/stemd"}
+NAMES = st.text(st.characters(codec="utf-8", exclude_characters="\0/"), min_size=1, max_size=20).filter(
+    lambda name: name not in {".", ".."}
+)
+
+
+@given(NAMES)
+def test_any_folder_reaches_the_configuration_unchanged(name):
+    text = texts.configuration(inbox=f"/srv/{name}/in", outbox=f"/srv/{name}/out", **ANSWERS)
+    rule = tomllib.loads(text)["rule"][0]
+    assert (rule["inbox"], rule["outbox"]) == (f"/srv/{name}/in", f"/srv/{name}/out")
+
+
+def test_the_configuration_is_right(tmp_path):
+    path = tmp_path / "config.toml"
+    path.write_text(texts.configuration(inbox="/srv/in", outbox="/srv/out", **ANSWERS))
+    settings = load(path)
+    assert settings.daemon.state_dir == Path("/var/lib/stemd")
+    assert settings.rules[0].model == "htdemucs_ft"
+    path.write_text(texts.configuration(inbox="/srv/in", outbox="/srv/out", **(ANSWERS | {"model": "demo"})))
+    assert load(path).rules[0].model == "demo"
+
+
+@pytest.mark.parametrize(
+    "folders, lines",
+    [
+        (["/srv/in", "/srv/out"], ['ReadWritePaths="-/srv/in"', 'ReadWritePaths="-/srv/out"']),
+        (["/srv/in", "/srv/in/_done", "/srv/in2"], ['ReadWritePaths="-/srv/in"', 'ReadWritePaths="-/srv/in2"']),
+        (["/srv/in", "/srv/in"], ['ReadWritePaths="-/srv/in"']),
+        (["/home/ada/my songs"], ['BindPaths="-/home/ada/my songs"']),
+        (["/srv/100%"], ['ReadWritePaths="-/srv/100%%"']),
+        (["/srv/a:b"], ['ReadWritePaths="-/srv/a:b"']),
+    ],
+)
+def test_the_drop_in_opens_the_folders(folders, lines):
+    text = texts.drop_in(folders)
+    assert text.splitlines()[1:] == ["[Service]", *lines]
+
+
+@pytest.mark.parametrize("folder", ['/srv/"x"', "/srv/a\\b", "/srv/a\nb", "/home/a:b"])
+def test_a_folder_that_systemd_cannot_be_told_is_refused(folder):
+    with pytest.raises(steps.CannotGoOn, match="cannot be written for systemd"):
+        texts.drop_in([folder])
+
+
+def test_files_are_written_whole(tmp_path):
+    path = tmp_path / "a/b.conf"
+    steps.write(path, "one\n")
+    steps.write(path, "two\n")
+    assert path.read_text() == "two\n"
+    assert path.stat().st_mode & 0o777 == 0o644
+    assert [entry.name for entry in path.parent.iterdir()] == ["b.conf"]
+
+
+def test_a_program_that_fails_or_is_missing_stops_the_installation():
+    steps.must("true")
+    with pytest.raises(steps.CannotGoOn, match="status 3"):
+        steps.must("sh", "-c", "exit 3")
+    with pytest.raises(steps.CannotGoOn, match="is not there"):
+        steps.must("no-such-program")
+    assert steps.answer("sh", "-c", "echo x; exit 1") is None
+    assert steps.answer("no-such-program") is None
+
+
+def run(*args, **more):
+    return subprocess.run(
+        [sys.executable, INSTALL, *args], capture_output=True, text=True, check=False, stdin=subprocess.DEVNULL, **more
+    )
+
+
+fresh = pytest.mark.skipif(Path("/etc/stemd/config.toml").exists(), reason="stemd is installed on this machine")
+
+
+@fresh
+def test_a_dry_run_says_everything_and_does_nothing():
+    result = run("--dry-run", "--inbox", "/srv/no-such-in", "--outbox", "/srv/no-such-out")
+    assert result.returncode == 0, result.stderr
+    lines = result.stdout.splitlines()
+    assert all(line.startswith("would ") for line in lines)
+    for word in ("systemd-sysusers", "/opt/stemd/venv", "config.toml", "folders.conf", "doctor", "enable --now"):
+        assert any(word in line for line in lines), word
+    order = [
+        next(n for n, line in enumerate(lines) if word in line) for word in ("sysusers", "venv", "doctor", "enable")
+    ]
+    assert order == sorted(order)
+    assert not Path("/opt/stemd").exists()
+    assert not Path("/srv/no-such-in").exists()
+
+
+@fresh
+@pytest.mark.parametrize(
+    "args, word",
+    [
+        (["--dry-run"], "--inbox is needed"),
+        (["--dry-run", "--inbox", "/srv/in"], "--outbox is needed"),
+        (["--dry-run", "--inbox", "in", "--outbox", "/srv/out"], "must begin with /"),
+        (["--dry-run", "--purge"], "--uninstall"),
+    ],
+)
+def test_what_is_missing_is_asked_for(args, word):
+    result = run(*args)
+    assert result.returncode == 2
+    assert word in result.stderr
+
+
+def test_uninstalling_keeps_the_data_unless_told_otherwise():
+    assert not any("remove /var/lib/stemd" in line for line in run("--dry-run", "--uninstall").stdout.splitlines())
+    assert "remove the user stemd" in run("--dry-run", "--uninstall", "--purge").stdout
+
+
+def test_only_root_may_install(monkeypatch, capsys):
+    monkeypatch.syspath_prepend(ROOT / "scripts")
+    monkeypatch.setattr(os, "geteuid", lambda: 1000)
+    monkeypatch.setattr(sys, "argv", ["install"])
+    main = runpy.run_path(str(INSTALL))["main"]
+    assert main(["--uninstall"]) == 1
+    assert "sudo" in capsys.readouterr().err
