@@ -4,13 +4,20 @@ from __future__ import annotations
 
 from dataclasses import replace
 
-from stemd.model import Change, Failed, Finished, Held, Job, Outcome, Retry, Stage, Status, Withdrawn
+from stemd.errors import StemdError
+from stemd.model import Change, Failed, Finished, Held, Job, Outcome, Result, Retry, Stage, Status, Withdrawn
 
 MAX_ATTEMPTS = 3
 """So often a stage is started before its file is put aside."""
 
 MAX_INTERRUPTIONS = 10
 """So often the daemon may die during one stage of one job before that file is suspected of killing it."""
+
+_NOT_HERE = frozenset({
+    "model-missing", "model-damaged", "model-refused", "unknown-model", "unknown-stem", "no-network",
+    "segment-too-long",
+})  # fmt: skip
+"""Faults for which a job waits, but not the listener who has another result to decide about."""
 
 
 def after(job: Job, outcome: Outcome) -> Change:
@@ -31,7 +38,7 @@ def after(job: Job, outcome: Outcome) -> Change:
 def _finished(job: Job, outcome: Finished) -> Change:
     text = outcome.note or f"{job.stage} finished"
     if job.stage is Stage.DELIVER and job.for_review:
-        return Change(job.stage, Status.HELD, text, reason="; ".join(job.reasons), facts=outcome)
+        return Change(job.stage, Status.HELD, text, reason=why_held(job.present), facts=outcome)
     following = job.stage.following
     if following is not None:
         return Change(following, Status.WAITING, text, facts=outcome)
@@ -45,10 +52,12 @@ def _held(job: Job, outcome: Held) -> Change:
     text = "; ".join(outcome.reasons)
     if job.stage is Stage.CHECK:
         return Change(Stage.DELIVER, Status.WAITING, text, reasons=outcome.reasons)
-    return Change(job.stage, Status.HELD, text, code=outcome.code, reason=text)
+    return held(job, text, outcome.code)
 
 
 def _retry(job: Job, outcome: Retry) -> Change:
+    if job.others and not job.approved and outcome.code in _NOT_HERE:
+        return given_up(job, outcome.reason)
     if not outcome.counts:
         return Change(
             job.stage, Status.WAITING, outcome.reason, attempts=job.attempts - 1, interruptions=job.interruptions,
@@ -66,7 +75,16 @@ def _retry(job: Job, outcome: Retry) -> Change:
 
 
 def failing(job: Job, fault: Failed) -> Change:
-    """A job that cannot succeed has its source put aside by RETIRE; where even that fails, the source stays."""
+    """A job that cannot succeed has its source put aside by RETIRE; where even that fails, the source stays.
+
+    Where only a further result cannot be made, the listener still has the others.
+    """
+    if job.others and not job.approved and not job.failing:
+        return given_up(job, fault.message)
+    return _put_aside(job, fault)
+
+
+def _put_aside(job: Job, fault: Failed) -> Change:
     stage, status = (Stage.RETIRE, Status.FAILED) if job.stage is Stage.RETIRE else (Stage.RETIRE, Status.WAITING)
     return Change(
         stage, status, f"{job.stage}: {fault.message}", code=fault.code, reason=fault.message, hint=fault.hint
@@ -103,11 +121,13 @@ def answered(job: Job, twin: Job) -> Change | None:
 
 def retried(text: str) -> Change:
     """From the beginning, with a clean slate."""
-    return Change(Stage.TAKE, Status.WAITING, text, reasons=(), approved=False, twin=0)
+    return Change(Stage.TAKE, Status.WAITING, text, approved=False, twin=0, present=Result())
 
 
 def held(job: Job, reason: str, code: str) -> Change:
     """Nothing can go on before a person has decided."""
+    if job.others and not job.approved:
+        return given_up(job, reason)
     return Change(job.stage, Status.HELD, reason, code=code, reason=reason, hint="stemd retry, when there is more room")
 
 
@@ -116,14 +136,62 @@ def cancelled(job: Job, text: str, code: str = "") -> Change:
     return Change(job.stage, Status.CANCELLED, text, code=code, reason=text)
 
 
-def approved(who: str) -> Change:
-    """A person has listened: the stems go to the outbox."""
-    return Change(Stage.DELIVER, Status.WAITING, f"approved by {who}", approved=True)
+def reviewable(job: Job) -> Job:
+    """Hand on a job that waits for a listener. Raises StemdError "not-now" for any other."""
+    if job.status is not Status.HELD or job.stage is not Stage.DELIVER or not job.for_review:
+        raise StemdError(
+            "not-now", f"job {job.id} does not wait for a review; it is {job.status} at {job.stage}",
+            "see: stemd review list",
+        )  # fmt: skip
+    return job
+
+
+def approved(job: Job, who: str, number: int | None = None) -> Change:
+    """A person has listened: the stems of one result, the newest unless told, go to the outbox.
+
+    Raises StemdError "no-such-result".
+    """
+    chosen = next((result for result in job.results if result.number == (number or job.result)), None)
+    if chosen is None:
+        raise StemdError("no-such-result", f"job {job.id} has no result {number}", f"see: stemd review show {job.id}")
+    text = f"approved by {who}" + (f": result {chosen.number}" if job.others else "")
+    return Change(Stage.DELIVER, Status.WAITING, text, approved=True, present=chosen, others=_without(job, chosen))
 
 
 def rejected(job: Job, who: str, why: str) -> Change:
     """A person has listened: the source is put aside with the reason."""
     said = f"rejected by {who}" + (f": {why}" if why else "")
-    return failing(
-        replace(job, stage=Stage.DELIVER), Failed("rejected", said, "mend the recording or pick another preset")
-    )
+    return _put_aside(job, Failed("rejected", said, "mend the recording or pick another preset"))
+
+
+def rerun(job: Job, who: str, preset: str, model: str = "") -> Change:
+    """A person wants to hear another separation beside the ones that there are."""
+    wanted = Result(max(result.number for result in job.results) + 1, preset, model)
+    text = f"{who} asked for result {wanted.number}: {made_with(wanted)}"
+    return Change(Stage.NORMALISE, Status.WAITING, text, present=wanted, others=job.results)
+
+
+def given_up(job: Job, why: str) -> Change:
+    """A further result cannot be made: back to the newest of those that wait for the listener."""
+    newest = max(job.others, key=lambda result: result.number)
+    text = f"no result {job.result} ({made_with(job.present)}): {why}"
+    return Change(
+        Stage.DELIVER, Status.HELD, text, reason=why_held(newest), present=newest,
+        others=tuple(result for result in job.others if result != newest),
+    )  # fmt: skip
+
+
+def why_held(result: Result) -> str:
+    """Say why a result waits for a listener."""
+    return "; ".join(result.reasons) or "nothing is flagged; compare it with the result before"
+
+
+def made_with(result: Result) -> str:
+    """Say what a result is made with, in a few words."""
+    if not result.preset:
+        return "as the rule says"
+    return f"preset {result.preset}" + (f" with {result.model}" if result.model else "")
+
+
+def _without(job: Job, chosen: Result) -> tuple[Result, ...]:
+    return tuple(result for result in job.results if result != chosen)

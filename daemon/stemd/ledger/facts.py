@@ -12,15 +12,10 @@ if TYPE_CHECKING:
 
 
 def artifacts(ledger: Ledger, job: int) -> list[Artifact]:
-    """Give the files that a job left for the user."""
+    """Give the files that a job left for the user, result by result."""
     table = ledger.artifact
-    query = table.select().where(table.job == job).order_by(table.path)
-    return [Artifact(bytes(row["path"]), row["sha256"], row["size"]) for row in rows(query)]
-
-
-def forget_artifacts(ledger: Ledger, job: int) -> None:
-    """The job's files are no longer where they were: they moved on, or the user took them away."""
-    ledger.artifact.delete().where(ledger.artifact.job == job).execute()
+    query = table.select().where(table.job == job).order_by(table.result, table.path)
+    return [Artifact(bytes(row["path"]), row["sha256"], row["size"], row["result"]) for row in rows(query)]
 
 
 def measurements(ledger: Ledger, newest: int = 1000) -> Iterator[Measurement]:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from dataclasses import replace
+from dataclasses import asdict, replace
 from typing import TYPE_CHECKING, Any
 
 from peewee import EXCLUDED, IntegrityError, fn
@@ -11,7 +11,7 @@ from peewee import EXCLUDED, IntegrityError, fn
 from stemd.errors import StemdError
 from stemd.flow import duplicate, recovered, retried
 from stemd.ledger.store import Ledger, rows
-from stemd.model import ARROWS, Arrival, Change, Event, Finished, Job, Stage, Stat, Status
+from stemd.model import ARROWS, Arrival, Change, Event, Finished, Job, Result, Stage, Stat, Status
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
@@ -106,6 +106,10 @@ def _columns(job: Job, change: Change, now: float) -> dict[str, Any]:
         columns["approved"] = change.approved
     if change.twin is not None:
         columns["twin"] = change.twin or None
+    if change.present is not None:
+        present = asdict(change.present)
+        columns |= {"result": present.pop("number"), **present, "reasons": json.dumps(change.present.reasons)}
+        columns["others"] = json.dumps([asdict(result) for result in change.others])
     facts = change.facts
     columns |= {name: value for name in ("sha256", "recipe", "key", "path") if (value := getattr(facts, name))}
     if facts.stat is not None:
@@ -136,10 +140,10 @@ def _as_duplicate(ledger: Ledger, job: Job, facts: Finished) -> Change:
 
 
 def _keep_facts(ledger: Ledger, job: Job, facts: Finished, now: float) -> None:
-    for artifact in facts.artifacts:
-        ledger.artifact.insert(job=job.id, path=artifact.path, sha256=artifact.sha256, size=artifact.size).on_conflict(
-            action="REPLACE"
-        ).execute()
+    if facts.artifacts is not None:
+        ledger.artifact.delete().where(ledger.artifact.job == job.id).execute()
+        for artifact in facts.artifacts:
+            ledger.artifact.insert(job=job.id, **asdict(artifact)).execute()
     if facts.path and facts.stat is not None:
         _forget_or_follow(ledger, job, facts)
     if facts.measurement is not None:
@@ -209,7 +213,8 @@ def needed_keys(ledger: Ledger) -> set[str]:
     """Give the separation keys of all jobs that have not ended."""
     table = ledger.job
     alive = table.status.in_([Status.WAITING, Status.RUNNING, Status.HELD])
-    return {row["key"] for row in rows(table.select(table.key).where(alive & (table.key != "")).distinct())}
+    found = rows(table.select(table.key, table.others).where(alive & ((table.key != "") | (table.others != "[]"))))
+    return {key for row in found for key in (row["key"], *(other["key"] for other in json.loads(row["others"]))) if key}
 
 
 def supersede(ledger: Ledger, old: Job, new: Job, now: float) -> Job:
@@ -254,5 +259,6 @@ def _job(row: dict[str, Any]) -> Job:
         "path": bytes(row["path"]), "name": bytes(row["name"]), "stage": Stage(row["stage"]),
         "status": Status(row["status"]), "reasons": tuple(json.loads(row["reasons"])),
         "approved": bool(row["approved"]),
+        "others": tuple(Result(**{**other, "reasons": tuple(other["reasons"])}) for other in json.loads(row["others"])),
     }  # fmt: skip
     return Job(stat=stat, **row)

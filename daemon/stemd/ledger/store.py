@@ -30,12 +30,12 @@ WAL_SAFE = (3, 51, 3)
 COLUMNS = {
     "job": (
         "id", "rule", "path", "name", "size", "mtime_ns", "ctime_ns", "stage", "status", "sha256", "recipe", "key",
-        "attempts", "interruptions", "due", "code", "reason", "hint", "reasons", "approved", "twin", "created",
-        "changed",
+        "attempts", "interruptions", "due", "code", "reason", "hint", "reasons", "approved", "twin", "result", "preset",
+        "model", "others", "created", "changed",
     ),
     "arrival": ("rule", "path", "size", "mtime_ns", "ctime_ns", "seen", "job"),
     "event": ("id", "at", "job", "stage", "status", "text", "code"),
-    "artifact": ("job", "path", "sha256", "size"),
+    "artifact": ("job", "path", "sha256", "size", "result"),
     "request": ("id", "at", "who", "verb", "job", "details", "answered", "ok", "answer"),
     "measurement": (
         "at", "job", "model", "device", "precision", "batch", "segment", "peak_ram", "peak_vram",

@@ -3,6 +3,7 @@
 from stemd.model.job import ARROWS, Arrival, Event, Job, Stage, Stat, Status
 from stemd.model.machine import Disk, Fall, Gpu, Headroom, Lack, MemoryKind, Need, Option, Rung, Use
 from stemd.model.outcome import Artifact, Change, Failed, Finished, Held, Measurement, Outcome, Retry, Withdrawn
+from stemd.model.result import Result, effective
 from stemd.model.rule import Hook, Recipe, Rule, Thresholds
 from stemd.model.sound import Mix, ModelCard, Source
 
@@ -30,6 +31,7 @@ __all__ = [
     "Option",
     "Outcome",
     "Recipe",
+    "Result",
     "Retry",
     "Rule",
     "Rung",
@@ -40,4 +42,5 @@ __all__ = [
     "Thresholds",
     "Use",
     "Withdrawn",
+    "effective",
 ]

@@ -5,6 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from enum import StrEnum
 
+from stemd.model.result import Result
+
 
 class Stage(StrEnum):
     """The walk of one file, in order."""
@@ -82,6 +84,8 @@ class Job:
     reason: why it waits, is held, failed or was cancelled; empty otherwise.
     reasons: why a person should hear it first; such a job is published to the review folder.
     twin: the job of the same content, rule and recipe that answers for this one.
+    result, preset, model: which of its results the job is at, and what that is made with instead of the rule's own.
+    others: its other results, kept beside it until one is approved.
     created, changed: Unix time in seconds.
     """
 
@@ -104,13 +108,27 @@ class Job:
     reasons: tuple[str, ...] = ()
     approved: bool = False
     twin: int | None = None
+    result: int = 1
+    preset: str = ""
+    model: str = ""
+    others: tuple[Result, ...] = ()
     created: float = 0.0
     changed: float = 0.0
 
     @property
+    def present(self) -> Result:
+        """The result that the job is at."""
+        return Result(self.result, self.preset, self.model, self.key, self.reasons)
+
+    @property
+    def results(self) -> tuple[Result, ...]:
+        """All results, in the order in which they were asked for."""
+        return tuple(sorted((self.present, *self.others), key=lambda result: result.number))
+
+    @property
     def for_review(self) -> bool:
         """Whether the job's stems belong in the review folder until a person has decided."""
-        return bool(self.reasons) and not self.approved
+        return bool(self.reasons or self.others) and not self.approved
 
     @property
     def failing(self) -> bool:

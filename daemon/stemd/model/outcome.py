@@ -6,15 +6,17 @@ from dataclasses import dataclass, field
 from typing import TypeAlias
 
 from stemd.model.job import Stage, Stat, Status
+from stemd.model.result import Result
 
 
 @dataclass(frozen=True, slots=True)
 class Artifact:
-    """A file that stemd made and left for the user. path: bytes, absolute."""
+    """A file that stemd made and left for the user. path: bytes, absolute. result: the number of the job's result."""
 
     path: bytes
     sha256: str
     size: int
+    result: int = 1
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,6 +39,7 @@ class Finished:
 
     note: one clause for the story ("4 stems in 12 s, 3.1 x realtime").
     sha256, recipe, key: set by the stage that learned them. path, stat: where RETIRE left the source.
+    artifacts: all files that the job now has with the user; None leaves them as they are.
     """
 
     note: str = ""
@@ -45,7 +48,7 @@ class Finished:
     key: str = ""
     path: bytes = b""
     stat: Stat | None = None
-    artifacts: tuple[Artifact, ...] = ()
+    artifacts: tuple[Artifact, ...] | None = None
     measurement: Measurement | None = None
 
 
@@ -94,6 +97,7 @@ class Change:
 
     text: the line of the story. delay: seconds until the job may start again.
     reasons, approved, twin: None leaves them as they are; twin 0: none any more.
+    present, others: the result that the job is at from now on, and the others; None leaves both as they are.
     facts: what the stage learned, to be kept.
     """
 
@@ -109,4 +113,6 @@ class Change:
     reasons: tuple[str, ...] | None = None
     approved: bool | None = None
     twin: int | None = None
+    present: Result | None = None
+    others: tuple[Result, ...] = ()
     facts: Finished = field(default_factory=Finished)

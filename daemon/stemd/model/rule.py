@@ -40,6 +40,10 @@ class Recipe:
         text = json.dumps(asdict(self), sort_keys=True)
         return hashlib.sha256(text.encode()).hexdigest()[:16]
 
+    def digest_with(self, weights: str) -> str:
+        """Give a short sha256, hex, of all that decides the sound. weights: digest of the model's files."""
+        return hashlib.sha256(f"{self.digest} {weights}".encode()).hexdigest()[:16]
+
 
 @dataclass(frozen=True, slots=True)
 class Thresholds:

@@ -10,7 +10,8 @@ from stemd import flow
 from stemd.errors import StemdError
 from stemd.inbox import stat_of
 from stemd.ledger import facts, jobs
-from stemd.model import Finished, Job, Stage, Status
+from stemd.model import Finished, Job, Status, effective
+from stemd.model.presets import PRESETS
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
@@ -84,7 +85,7 @@ def _retry(asked: Asked) -> str:
         ) from fault  # fmt: skip
     change = flow.retried(f"{asked.who} asked for another try")
     asked.change(job, replace(change, facts=Finished(path=job.path, stat=stat)))
-    asked.service.clear(job.id)
+    asked.service.forget(job.id)
     return f"job {job.id} is tried again from the beginning"
 
 
@@ -97,30 +98,42 @@ def _cancel(asked: Asked) -> str:
         return f"job {job.id} stops; its source stays where it is"
     asked.change(job, flow.cancelled(job, text))
     asked.service.clear(job.id)
-    return f"job {job.id} is cancelled; its source stays where it is"
+    copy = ", and so does what lies in the review folder" if job.for_review else ""
+    return f"job {job.id} is cancelled; its source stays where it is{copy}"
 
 
 def _approve(asked: Asked) -> str:
-    job = _for_review(asked)
-    asked.change(job, flow.approved(asked.who))
-    return f"job {job.id} is approved; its stems go to the outbox"
+    job = flow.reviewable(asked.job())
+    number = asked.request.details.get("result") or job.result
+    asked.change(job, flow.approved(job, asked.who, number))
+    stems = f"result {number}" if job.others else "its stems"
+    return f"job {job.id} is approved; {stems} will be in the outbox"
 
 
 def _reject(asked: Asked) -> str:
-    job = _for_review(asked)
+    job = flow.reviewable(asked.job())
     asked.change(job, flow.rejected(job, asked.who, str(asked.request.details.get("reason", ""))))
     return f"job {job.id} is rejected; its source goes to the failed folder"
 
 
-def _for_review(asked: Asked) -> Job:
-    """A job that waits for a listener."""
-    job = asked.job()
-    if job.status is not Status.HELD or job.stage is not Stage.DELIVER:
-        raise StemdError(
-            "not-now", f"job {job.id} does not wait for a review; it is {job.status} at {job.stage}",
-            "see: stemd review list",
-        )  # fmt: skip
-    return job
+def _rerun(asked: Asked) -> str:
+    """Have another result made beside those that wait for the listener."""
+    job = flow.reviewable(asked.job())
+    preset, model = (str(asked.request.details.get(key) or "") for key in ("preset", "model"))
+    rule = asked.service.settings.rule(job.rule)
+    if preset not in PRESETS:
+        raise StemdError("unknown-preset", f"there is no preset {preset!r}", f"the presets are: {', '.join(PRESETS)}")
+    if rule is None:
+        raise StemdError("no-such-rule", f'there is no rule "{job.rule}" in config.toml', "write it again, then reload")
+    wanted = effective(rule, preset, model).recipe
+    for result in job.results:
+        if effective(rule, result.preset, result.model).recipe == wanted:
+            raise StemdError(
+                "same-result", f"result {result.number} of job {job.id} was made in just this way",
+                f"choose another preset: {', '.join(PRESETS)}",
+            )  # fmt: skip
+    asked.change(job, flow.rerun(job, asked.who, preset, model))
+    return f"job {job.id} is separated once more with preset {preset}"
 
 
 VERBS: Final[Mapping[str, Callable[[Asked], str]]] = {
@@ -130,4 +143,5 @@ VERBS: Final[Mapping[str, Callable[[Asked], str]]] = {
     "cancel": _cancel,
     "approve": _approve,
     "reject": _reject,
+    "rerun": _rerun,
 }

@@ -10,8 +10,9 @@ from typing import TYPE_CHECKING, Final
 from stemd import ladder
 from stemd.errors import StemdError
 from stemd.files import read_fact
-from stemd.model import Job, Mix, Need, Stage
+from stemd.model import Job, Mix, Need, Stage, effective
 from stemd.planner import Candidate
+from stemd.stages.work import folder_of
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping, Sequence
@@ -72,13 +73,17 @@ class Dispatch:
         self, waiting: Sequence[Job], rules: Mapping[str, Rule], headroom: Headroom, now: float, work: Path
     ) -> list[Candidate]:
         """Describe every waiting job to the planner. work: the folder of the jobs' folders."""
-        return [self._candidate(job, rules[job.rule], headroom, now, work) for job in waiting if job.rule in rules]
+        return [
+            self._candidate(job, effective(rules[job.rule], job.preset, job.model), headroom, now, work)
+            for job in waiting
+            if job.rule in rules
+        ]
 
     def limit(self, job: Job, rule: Rule, rung: Rung | None) -> float:
         """Give the seconds after which a separation on this rung is given up: by its measured speed, else a guess."""
         if rung is None:
             return math.inf
-        mix = _mix(self.settings.daemon.state_dir / "work" / str(job.id))
+        mix = _mix(folder_of(self.settings.daemon.state_dir / "work", job))
         audio = mix.seconds if mix else 0.0
         return max(
             ladder.time_limit(option, audio)
@@ -86,14 +91,14 @@ class Dispatch:
         )
 
     def _candidate(self, job: Job, rule: Rule, headroom: Headroom, now: float, work: Path) -> Candidate:
-        mix = None if job.stage in _BEFORE_MIX else _mix(work / str(job.id))
+        mix = None if job.stage in _BEFORE_MIX else _mix(folder_of(work, job))
         options: tuple[Option, ...] = ()
         if job.stage is Stage.SEPARATE:
             options = self._options(job, rule, headroom, now, mix.seconds if mix else 0.0)
         return Candidate(
             job=job.id, rule=job.rule, stage=job.stage, created=job.created, priority=rule.priority, due=job.due,
             reason=job.reason, need=Need(disk=self._disk(job, rule, mix)), options=options,
-            key=f"{job.sha256} {job.recipe}" if job.stage is Stage.SEPARATE else "",
+            key=f"{job.sha256} {job.recipe} {job.preset} {job.model}" if job.stage is Stage.SEPARATE else "",
         )  # fmt: skip
 
     def _options(self, job: Job, rule: Rule, headroom: Headroom, now: float, audio: float) -> tuple[Option, ...]:

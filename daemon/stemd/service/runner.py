@@ -12,7 +12,7 @@ from loguru import logger
 from stemd.errors import EnvironmentFault, OutOfMemory, StemdError, Stopping, WorkerFault
 from stemd.model import Failed, Job, Outcome, Retry, Stage
 from stemd.stages import check, deliver, normalise, retire, separate, take
-from stemd.stages.work import Work
+from stemd.stages.work import Work, folder_of
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
@@ -48,7 +48,7 @@ class Ended:
 
 @dataclass(slots=True)
 class Running:
-    """A stage at work. fraction: done, 0 to 1. details: the last progress message of its worker."""
+    """A stage at work. fraction: done, 0 to 1. details: its worker's last words. spoken: if there were any."""
 
     job: Job
     start: Start
@@ -56,9 +56,13 @@ class Running:
     stop: threading.Event = field(default_factory=threading.Event)
     fraction: float = 0.0
     details: Mapping[str, Any] = field(default_factory=dict)
+    spoken: bool = False
 
     def tell(self, fraction: float, details: Mapping[str, Any]) -> None:
         """Note the progress."""
+        if not self.spoken:
+            self.spoken = True
+            logger.bind(job=self.job.id, rule=self.job.rule, stage=str(self.job.stage)).debug("first word of progress")
         self.fraction, self.details = fraction, details
 
 
@@ -78,7 +82,7 @@ class Runner:
         """Set a claimed job to work. limit: seconds after which its worker is given up."""
         running = Running(job, start, time.monotonic())
         self.running[job.id] = running
-        folder = self.work_folder / str(job.id)
+        folder = folder_of(self.work_folder, job)
         work = Work(job, rule, folder, self.results, self._children, running.stop, running.tell, start.rung, limit)
         threading.Thread(target=self._run, args=(work, running), name=f"{job.stage}-{job.id}", daemon=True).start()
 

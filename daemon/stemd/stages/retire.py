@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import time
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -11,6 +12,7 @@ from stemd.errors import EnvironmentFault
 from stemd.files import copy_hashing, digest, faults_in, rename_noreplace, sync_folder
 from stemd.files.names import numbered
 from stemd.model import Finished, Stat
+from stemd.stages.copies import take_back
 
 if TYPE_CHECKING:
     from stemd.model import Job, Outcome
@@ -25,11 +27,12 @@ _SECOND_TRIES = 10_000
 def run(work: Work) -> Outcome:
     """Deal with the source as the rule says; repeatable, since a source that is gone has been dealt with.
 
-    Raises EnvironmentFault when the archive or the failed folder cannot be written.
+    Raises EnvironmentFault when the archive, the failed folder or the review folder cannot be written.
     """
     job, source = work.job, Path(os.fsdecode(work.job.path))
     if job.failing:
-        return _put_aside(work, source)
+        outcome = _put_aside(work, source)
+        return _without_copies(work, outcome) if job.code == "rejected" else outcome
     if work.rule.source == "keep":
         return Finished(note=_because(job, "the source stays in the inbox"))
     if not _is_what_was_taken(job, source):
@@ -43,7 +46,7 @@ def run(work: Work) -> Outcome:
     return _settled_in(archived, _because(job, f"archived as {_shown(archived)}"))
 
 
-def _put_aside(work: Work, source: Path) -> Outcome:
+def _put_aside(work: Work, source: Path) -> Finished:
     """Move what cannot be used to the failed folder, with the reason beside it."""
     job = work.job
     if source.is_relative_to(work.rule.failed):
@@ -54,6 +57,11 @@ def _put_aside(work: Work, source: Path) -> Outcome:
     aside = _moved(job, source, work.rule.failed)
     _leave_note(job, aside)
     return _settled_in(aside, f"put aside as {_shown(aside)}")
+
+
+def _without_copies(work: Work, outcome: Finished) -> Outcome:
+    """Nobody needs the copies of what was rejected; they go last, so that the reason is there before they are gone."""
+    return replace(outcome, note=outcome.note + take_back(work), artifacts=())
 
 
 def _is_what_was_taken(job: Job, source: Path) -> bool:
@@ -125,7 +133,7 @@ def _rename_or_copy(source: Path, target: Path, job: Job) -> None:
     sync_folder(source.parent)
 
 
-def _settled_in(path: Path, note: str) -> Outcome:
+def _settled_in(path: Path, note: str) -> Finished:
     info = path.lstat()
     stat = Stat(info.st_size, info.st_mtime_ns, info.st_ctime_ns)
     return Finished(note=note, path=os.fsencode(path), stat=stat)

@@ -4,18 +4,19 @@ from __future__ import annotations
 
 import contextlib
 import errno
-import hashlib
 import os
 from typing import TYPE_CHECKING
 
 from stemd.errors import EnvironmentFault
-from stemd.files import copy_hashing, faults_in, sync_folder
+from stemd.files import copy_hashing, drop_tree, faults_in, sync_folder
+from stemd.files.publish import abandon
 from stemd.model import Failed, Finished, Stat, Withdrawn
+from stemd.stages.copies import OUTBOX_JOURNAL, take_back
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from stemd.model import Job, ModelCard, Outcome, Recipe
+    from stemd.model import Job, ModelCard, Outcome
     from stemd.stages.work import Work
 
 SOURCE = "source"
@@ -25,9 +26,11 @@ SOURCE = "source"
 def run(work: Work) -> Outcome:
     """Copy the source as it was seen; a file that vanished or changed meanwhile is withdrawn, and seen anew.
 
-    Raises EnvironmentFault when the inbox or the state folder cannot be used, or the model is not there yet.
+    Raises EnvironmentFault when the inbox, the review folder or the state folder cannot be used, or the model is not
+    there yet.
     """
     card = work.children.describe(work.rule.model)
+    _begin_anew(work)
     try:
         with _opened(work.job) as source:
             return _copied(work, source, card)
@@ -55,12 +58,18 @@ def _copied(work: Work, source: int, card: ModelCard) -> Outcome:
         return _changed(job)
     with faults_in("state", work.folder):
         sync_folder(work.folder)
-    return Finished(note=f"taken, sha256 {sha256[:12]}", sha256=sha256, recipe=recipe_digest(work.rule.recipe, card))
+    recipe = work.rule.recipe.digest_with(card.digest)
+    return Finished(note=f"taken, sha256 {sha256[:12]}", sha256=sha256, recipe=recipe)
 
 
-def recipe_digest(recipe: Recipe, card: ModelCard) -> str:
-    """Give a short sha256, hex, of all that decides the sound: the rule's part and the weights."""
-    return hashlib.sha256(f"{recipe.digest} {card.digest}".encode()).hexdigest()[:16]
+def _begin_anew(work: Work) -> None:
+    """Take back what an earlier walk has left for review, and drop its files."""
+    take_back(work)
+    for journal in work.root.rglob(OUTBOX_JOURNAL):
+        abandon(journal, published=False)
+    with faults_in("state", work.folder):
+        for left in list(work.folder.iterdir()):
+            drop_tree(left)
 
 
 def _stat(descriptor: int) -> Stat:

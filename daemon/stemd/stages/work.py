@@ -31,7 +31,8 @@ class Children(Protocol):
 class Work:
     """A job, its rule, its folders, and the means to act.
 
-    folder: work/<job>, the job's own: `source`, `mix.wav`, `mix.json`, `separation.json`, `quality.json`.
+    folder: work/<job>, the job's own: `source`, `mix.wav`, `mix.json`, `separation.json`, `quality.json`;
+    for a further result, work/<job>/result-<number> with all of these but `source`.
     results: the shared results/<separation key>/ live here.
     stop: set when the stage should end soon; it then raises `Stopping` and is run again later.
     progress: told the stage's fraction done, 0 to 1, and what else is known of it ("eta", seconds).
@@ -47,3 +48,19 @@ class Work:
     progress: Callable[[float, Mapping[str, Any]], None]
     rung: Rung | None = None
     limit: float = math.inf
+
+    @property
+    def root(self) -> Path:
+        """The job's own folder, whichever result is worked on."""
+        return self.folder.parent if self.job.result > 1 else self.folder
+
+    @property
+    def source(self) -> Path:
+        """The copy of the recording."""
+        return self.root / "source"
+
+
+def folder_of(work: Path, job: Job) -> Path:
+    """Where the files of the job's present result are. work: the folder of all jobs' folders."""
+    own = work / str(job.id)
+    return own / f"result-{job.result}" if job.result > 1 else own

@@ -1,0 +1,51 @@
+"""A job's copies in the review folder: which of them stand, and how they are taken back once nobody needs them."""
+
+from __future__ import annotations
+
+import contextlib
+from dataclasses import replace
+from typing import TYPE_CHECKING, Final
+
+from stemd.files import faults_in
+from stemd.files.plan import remembered
+from stemd.files.publish import Shelf, withdraw
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+    from pathlib import Path
+
+    from stemd.model import Artifact
+    from stemd.stages.work import Work
+
+JOURNAL: Final = "review.json"
+OUTBOX_JOURNAL: Final = "outbox.json"
+"""What was published where, in the folder of the result; `files.publish` writes and reads them."""
+
+
+def standing(work: Work) -> tuple[Artifact, ...]:
+    """All files that the job has in the review folder, each with the number of its result."""
+    plans = [(number, remembered(journal)) for number, journal in _journals(work)]
+    whole = [(number, plan) for number, plan in plans if plan is not None and plan.phase == "renaming"]
+    return tuple(replace(artifact, result=number) for number, plan in whole for artifact in plan.artifacts)
+
+
+def take_back(work: Work) -> str:
+    """Take every unchanged copy away; tell what became of them, as the end of a note. May be repeated after a kill.
+
+    Raises EnvironmentFault("review-missing", "review-read-only", ..), Stopping.
+    """
+    journals = list(_journals(work))
+    if not journals:
+        return ""
+    with faults_in("review", work.rule.review), contextlib.suppress(FileExistsError):
+        work.rule.review.mkdir()
+    gone = [withdraw(Shelf(work.rule.review, journal, work.job.id, "review", work.stop)) for _, journal in journals]
+    return "; the review copy is gone" if all(gone) else "; the review copy was changed and stays"
+
+
+def _journals(work: Work) -> Iterator[tuple[int, Path]]:
+    """Every journal of the job with its result's number: those of results that were given up, too."""
+    if (first := work.root / JOURNAL).exists():
+        yield 1, first
+    for journal in sorted(work.root.glob(f"result-*/{JOURNAL}")):
+        yield int(journal.parent.name.partition("-")[2]), journal
