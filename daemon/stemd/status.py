@@ -7,9 +7,9 @@ import time
 from dataclasses import asdict
 from typing import TYPE_CHECKING, Any, Final
 
+from stemd import live
 from stemd.ledger import facts, jobs, locked
 from stemd.model import Status
-from stemd.service import live
 
 if TYPE_CHECKING:
     from pathlib import Path

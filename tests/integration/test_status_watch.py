@@ -9,10 +9,11 @@ from typing import Any
 import pytest
 from rich.console import Console
 
+from stemd import live
 from stemd.commands import watch
 from stemd.ledger import Lock, jobs, open_for_writing
 from stemd.model import Arrival, Disk, Gpu, Headroom, Stat
-from stemd.service import live
+from stemd.service.live import headroom as described
 from stemd.status import status
 
 GIB = 1 << 30
@@ -55,7 +56,7 @@ def facts(tmp_path, ledger):
         tmp_path,
         {
             "pid": 7, "version": "1.2", "paused": "", "closed": "", "cpu_only": False, "running": [running],
-            "waits": {str(admitted[1].id): "needs 5.1 GiB GPU, 3.2 free"}, "headroom": live.headroom(headroom),
+            "waits": {str(admitted[1].id): "needs 5.1 GiB GPU, 3.2 free"}, "headroom": described(headroom),
             "inboxes": [{"rule": "karaoke", "state": "offline", "reason": "it is not mounted", "settling": 2}],
         },
     )  # fmt: skip

@@ -14,13 +14,13 @@ import typer
 from rich.console import Console
 from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
 
+from stemd import live
 from stemd.commands.submit import place
 from stemd.config import load
 from stemd.demo import MODEL, SONG
 from stemd.errors import StemdError
 from stemd.ledger import jobs, open_for_asking
 from stemd.model import Stage, Status
-from stemd.service import live
 from stemd.tools import start
 
 if TYPE_CHECKING:

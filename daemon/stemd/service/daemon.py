@@ -12,14 +12,15 @@ from typing import TYPE_CHECKING, Any, Final
 
 from loguru import logger
 
-from stemd import __version__, flow, notify
+from stemd import __version__, flow, live, notify
 from stemd.children import WorkerPool
 from stemd.errors import StemdError
 from stemd.files import drop_tree
 from stemd.inbox import Look
 from stemd.ledger import LedgerFull, Lock, arrivals, facts, jobs, open_for_writing, requests
-from stemd.model import Failed, Retry, Stage, Status, Withdrawn
-from stemd.service import answers, live
+from stemd.model import Failed, Retry, Stage, Status, Withdrawn, effective
+from stemd.service import answers
+from stemd.service import live as describe
 from stemd.service.folders import prepare, tidy, trim
 from stemd.service.inboxes import Inboxes, summary
 from stemd.service.planning import Planning
@@ -211,10 +212,14 @@ class Service:
             return job
         return jobs.supersede(self.ledger, twin, job, now)
 
-    def clear(self, job: int) -> None:
-        """Drop what was kept for a job that has ended, or that starts from the beginning."""
+    def forget(self, job: int) -> None:
+        """Start a job from the beginning with a clean slate; TAKE drops what was made so far."""
         self.runner.forget(job)
         self.planning.dispatch.forget(job)
+
+    def clear(self, job: int) -> None:
+        """Drop what was kept for a job that has ended."""
+        self.forget(job)
         drop_tree(self.runner.work_folder / str(job))
 
     def _trim_results(self) -> None:
@@ -246,10 +251,11 @@ class Service:
             return
         idle = not self.runner.running and not self.planning.waits
         for start in self.planning.plan(self.runner.running, time.time(), self.paused):
-            rule = self.settings.rule(start.rule)
-            if rule is not None:
+            written = self.settings.rule(start.rule)
+            if written is not None:
                 text = f"{start.stage} started" + (f" on {start.rung}" if start.rung else "")
                 job = jobs.claim(self.ledger, jobs.get(self.ledger, start.job), time.time(), text)
+                rule = effective(written, job.preset, job.model)
                 self.runner.start(job, rule, start, self.planning.dispatch.limit(job, rule, start.rung))
         for number in self.planning.outstayed(self.runner.running):
             self.runner.stop(number)
@@ -279,9 +285,9 @@ class Service:
         return {
             "pid": os.getpid(), "version": __version__, "at": time.time(), "config": str(self.settings.path),
             "paused": self.paused, "closed": planning.gate.closed if planning.gate else "",
-            "inboxes": summary(self.inboxes.all), "running": live.running(self.runner.running.values()),
+            "inboxes": summary(self.inboxes.all), "running": describe.running(self.runner.running.values()),
             "waits": {str(job): reason for job, reason in planning.waits.items()},
-            "headroom": live.headroom(planning.headroom),
+            "headroom": describe.headroom(planning.headroom),
             "cpu_only": bool(planning.headroom and not planning.headroom.gpus),
         }  # fmt: skip
 

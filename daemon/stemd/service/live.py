@@ -1,8 +1,7 @@
-"""What only the running daemon knows, left in the state folder for `stemd status` and the web page."""
+"""Describes what is at work and what the machine has, for `stemd.live`. JSON-ready."""
 
 from __future__ import annotations
 
-import json
 import os
 import time
 from dataclasses import asdict
@@ -10,29 +9,9 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
-    from pathlib import Path
 
     from stemd.model import Headroom
     from stemd.service.runner import Running
-
-FILE = "live.json"
-
-
-def write(state: Path, facts: dict[str, Any]) -> None:
-    """Leave the facts, whole or not at all; never made durable, since they are of this moment."""
-    unfinished = state / f".{FILE}"
-    unfinished.write_text(json.dumps(facts, default=str))
-    unfinished.replace(state / FILE)
-
-
-def read(state: Path) -> dict[str, Any]:
-    """Read what the daemon left; {} if it left nothing."""
-    try:
-        facts = json.loads((state / FILE).read_text())
-    except (OSError, ValueError):
-        return {}
-    return facts if isinstance(facts, dict) else {}
-
 
 def running(stages: Iterable[Running]) -> list[dict[str, Any]]:
     """Describe the stages at work. progress: 0 to 1; seconds and eta in seconds."""
