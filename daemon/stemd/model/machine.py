@@ -143,6 +143,7 @@ class Lack:
 
     def __str__(self) -> str:
         # The need is rounded up and the rest down: "needs 3.2, 3.2 free" would help nobody.
-        needed = math.ceil(self.needed / GIB * 10) / 10
-        free = math.floor(max(0.0, self.free) / GIB * 10) / 10
+        # Half a MiB of grace: 0.39999 GiB is 0.4 everywhere else.
+        needed = math.ceil(self.needed / GIB * 10 - 0.005) / 10
+        free = math.floor(max(0.0, self.free) / GIB * 10 + 0.005) / 10
         return f"needs {needed:.1f} GiB {self.what}, {free:.1f} free"
