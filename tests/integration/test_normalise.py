@@ -240,6 +240,13 @@ def test_a_small_hole_is_told_and_a_large_one_refused(studio: Studio, made: Make
     assert refused(studio, tmp_path / "holes.flac").code == "damaged"
 
 
+def test_a_hole_in_an_mp3_is_told_from_a_cut(studio: Studio, made: Make, tmp_path: Path) -> None:
+    whole = bytearray(made("b.mp3", *LOSSY["b.mp3"]).read_bytes())
+    whole[40_000:45_000] = bytes(5000)
+    (tmp_path / "hole.mp3").write_bytes(whole)
+    assert "could not be decoded" in studio.normalised(tmp_path / "hole.mp3").damage
+
+
 def test_a_recorders_unfinished_header_is_no_fault(
     studio: Studio, made: Make, tmp_path: Path, noise: np.ndarray
 ) -> None:

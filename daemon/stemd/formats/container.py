@@ -1,6 +1,7 @@
 """What a container's own header promises, where ffmpeg only tells what is there. Pure but for reading the file.
 
-ffmpeg estimates the length of a WAV, Wave64, CAF, ASF or Ogg file that was cut off from what is left of it.
+ffmpeg estimates the length of a WAV, Wave64, CAF, ASF or Ogg file that was cut off from what is left of it; and it does
+not say whether an MP3 lacks frames at its end or in its middle.
 """
 
 from __future__ import annotations
@@ -18,6 +19,7 @@ if TYPE_CHECKING:
 _UNKNOWN_32: Final = 0xFFFFFFFF
 _UNKNOWN_64: Final = 0xFFFFFFFFFFFFFFFF
 _TAIL: Final = 128 * 1024  # holds at least one Ogg page, of 65,307 bytes at most
+_TAGS: Final = 2048  # bytes: a tag at the end may have been counted and taken away since
 _CHUNKS: Final = 4096  # a file of more chunks is no recording
 _W64_RIFF: Final = bytes.fromhex("726966662e91cf11a5d628db04c10000")
 _W64_DATA: Final = bytes.fromhex("64617461f3acd3118cd100c04f8edb8a")
@@ -28,10 +30,13 @@ _ASF_PROPERTIES: Final = bytes.fromhex("a1dcab8c47a9cf118ee400c00c205365")
 
 @dataclass(frozen=True, slots=True)
 class Declared:
-    """What the header promises. seconds: of audio, None if it does not say. cut: whether bytes of it are missing."""
+    """What the header promises.
+
+    seconds: of audio, None if it does not say. cut: whether bytes are missing at the end, None if it does not say.
+    """
 
     seconds: float | None
-    cut: bool
+    cut: bool | None
 
 
 def declared(path: Path) -> Declared | None:
@@ -57,7 +62,9 @@ def _reader(head: bytes) -> Callable[[int, int], Declared] | None:
         return _caf
     if head.startswith(b"OggS"):
         return _ogg
-    return _asf if head.startswith(_ASF) else None
+    if head.startswith(_ASF):
+        return _asf
+    return _mp3 if head.startswith(b"ID3") or (head[:1] == b"\xff" and head[1:2] >= b"\xe0") else None
 
 
 def _wave(descriptor: int, size: int) -> Declared:
@@ -109,7 +116,7 @@ def _caf(descriptor: int, size: int) -> Declared:
 def _audio(promised: int, present: int, bytes_per_second: float) -> Declared:
     """Judge a block of audio. A promise of nothing is a recorder's that never came to its end: all there is counts."""
     if promised <= 0 or promised in {_UNKNOWN_32, _UNKNOWN_64}:
-        return Declared(None, cut=False)
+        return Declared(None, cut=None)
     seconds = promised / bytes_per_second if 0 < bytes_per_second < math.inf else None  # not for a CAF's NaN either
     return Declared(seconds, cut=promised > present)
 
@@ -130,8 +137,27 @@ def _asf(descriptor: int, size: int) -> Declared:
     head = os.pread(descriptor, 64 * 1024, 0)
     at = head.find(_ASF_PROPERTIES)
     if at < 0:
-        return Declared(None, cut=False)
+        return Declared(None, cut=None)
     total, _, _, duration, _, preroll, flags = struct.unpack("<QQQQQQI", head[at + 40 : at + 92])
     if flags & 1:  # a broadcast: the figures are not valid
-        return Declared(None, cut=False)
+        return Declared(None, cut=None)
     return Declared(max(duration / 1e7 - preroll / 1e3, 0.0), cut=total > size)
+
+
+def _mp3(descriptor: int, size: int) -> Declared:
+    """Compare the bytes that a Xing or Info header counts (http://gabriel.mp3-tech.org/mp3infotag.html)."""
+    start = 0
+    head = os.pread(descriptor, 10, 0)
+    if head.startswith(b"ID3"):
+        high, upper, lower, low = struct.unpack(">4B", head[6:10])
+        start = 10 + (high << 21 | upper << 14 | lower << 7 | low)
+    frame = os.pread(descriptor, 8192, start)
+    first = frame.find(b"\xff")
+    at = max(frame.find(b"Xing"), frame.find(b"Info"))
+    if first < 0 or not first < at < first + 64:
+        return Declared(None, cut=None)
+    flags, *counts = struct.unpack(">III", frame[at + 4 : at + 16])
+    if not flags & 2:
+        return Declared(None, cut=None)
+    counted = counts[flags & 1]  # the number of frames stands before, if it is there
+    return Declared(None, cut=start + first + counted - size > _TAGS)

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final
 
 from stemd.errors import StemdError
-from stemd.formats.container import declared
+from stemd.formats.container import Declared, declared
 from stemd.model import Source
 from stemd.tools import Limits, run
 
@@ -72,9 +72,14 @@ def inspect(path: Path, name: str, *, stream: int = 0, stop: Event | None = None
         cover=any(_is_cover(other) for other in answer.streams),
         cover_stream=next((int(other["index"]) for other in answer.streams if _is_cover(other)), None),
         tags=_tags(answer.format, chosen),
-        cut=header is not None and header.cut and exact is None,
+        cut=_is_cut(header),
         frames=_gapless(answer.format, chosen),
     )
+
+
+def _is_cut(header: Declared | None) -> bool | None:
+    """Whether the end is missing; where the header tells by how much, the decoded length decides."""
+    return None if header is None or (header.cut and header.seconds is not None) else header.cut
 
 
 def _asked(path: Path, name: str, stop: Event | None) -> _Answer:

@@ -12,7 +12,7 @@ class Source:
     duration: seconds, as the container declares it; None where it does not.
     stream: index among the file's audio streams. tags: names in lower case.
     cover_stream: the cover's index among all streams.
-    cut: whether its end is missing, in a container that does not tell how much that is.
+    cut: whether its end is missing, by the container's count of bytes; None where that does not tell.
     frames: per channel at sample_rate, without an encoder's padding, where the container tells; else None.
     """
 
@@ -28,7 +28,7 @@ class Source:
     cover: bool = False
     tags: dict[str, str] = field(default_factory=dict)
     cover_stream: int | None = None
-    cut: bool = False
+    cut: bool | None = None
     frames: int | None = None
 
 

@@ -136,48 +136,59 @@ def _size(folder: Path) -> int:
 def _judged(work: Work, file: Path, source: Source, card: ModelCard, done: dict[str, Any]) -> Mix:
     """Compare what was decoded with what was promised; raise if it cannot stand for the recording."""
     name = work.job.name.decode("utf-8", "replace")
-    seconds = done["source_frames"] / source.sample_rate
     if not done["frames"]:
-        if done["status"] != 0 and not source.cut:
-            hint = "copy it again, or export it as WAV or FLAC"
-            raise StemdError("damaged", f"{name} cannot be decoded: {done['words']}", hint)
-        if source.cut or (source.duration or 0) > 0:
-            raise _cut(name, 0.0, source.duration)
-        raise StemdError("no-audio", f"{name} holds an audio track without any sound in it", "export it again")
-    slack, part = _SLACK[source.lossless]
-    promised = source.duration or 0.0
-    missing = promised - seconds
-    damage = ""
+        raise _nothing(name, source, done)
     if source.cut:
-        raise _cut(name, seconds, None)
-    if missing > slack + part * promised:
-        if done["reached"] < promised - slack - part * promised and not _end_is_there(work, file, source):
-            raise _cut(name, seconds, promised)
-        damage = f"{missing:.2f} s of {promised:.1f} s could not be decoded"
-        if missing > max(_HOLE[0], _HOLE[1] * promised):
-            raise StemdError("damaged", f"{name} is damaged: {damage}", "copy it again, or export it as WAV or FLAC")
-    elif done["holes"]:
-        damage = f"the decoder met {done['holes']} damaged places"
-    if done["invalid"]:
-        damage = f"{done['invalid']} samples were no numbers and are silent now"
+        raise _cut(name, done["source_frames"] / source.sample_rate, source.duration)
+    damage = _damage(work, file, source, done, name)
     figures = {key: done[key] for key in ("frames", "mean", "deviation", "peak", "source_frames")}
     return Mix(sample_rate=card.sample_rate, channels=card.channels, source=source, damage=damage, **figures)
 
 
+def _nothing(name: str, source: Source, done: dict[str, Any]) -> StemdError:
+    """Say why not one frame came out."""
+    if done["status"] != 0 and not source.cut:
+        hint = "copy it again, or export it as WAV or FLAC"
+        return StemdError("damaged", f"{name} cannot be decoded: {done['words']}", hint)
+    if source.cut or (source.duration or 0) > 0:
+        return _cut(name, 0.0, source.duration)
+    return StemdError("no-audio", f"{name} holds an audio track without any sound in it", "export it again")
+
+
+def _damage(work: Work, file: Path, source: Source, done: dict[str, Any], name: str) -> str:
+    """Tell what could not be decoded; raise if the end is missing or the hole is too large."""
+    seconds, promised = done["source_frames"] / source.sample_rate, source.duration or 0.0
+    missing = promised - seconds
+    slack = _SLACK[source.lossless][0] + _SLACK[source.lossless][1] * promised
+    if missing > slack:
+        arrived = source.cut is False or done["reached"] >= promised - slack
+        if not arrived and not _end_is_there(work, file, source, missing):
+            raise _cut(name, seconds, promised)
+        damage = f"{missing:.2f} s of {promised:.1f} s could not be decoded"
+        if missing > max(_HOLE[0], _HOLE[1] * promised):
+            raise StemdError("damaged", f"{name} is damaged: {damage}", "copy it again, or export it as WAV or FLAC")
+        return damage
+    if done["invalid"]:
+        return f"{done['invalid']} samples were no numbers and are silent now"
+    return f"the decoder met damage {done['holes']} times" if done["holes"] else ""
+
+
 def _cut(name: str, seconds: float, promised: float | None) -> StemdError:
-    there = f"{seconds:.2f} s are there" + (f" of the {promised:.2f} s that it declares" if promised else "")
+    known = promised is not None and promised > seconds + 0.1
+    there = f"{seconds:.2f} s are there" + (f" of the {promised:.2f} s that it declares" if known else "")
     return StemdError("truncated", f"{name} is cut off: {there}", "copy or record it again, completely")
 
 
-def _end_is_there(work: Work, file: Path, source: Source) -> bool:
-    """Whether the last second can be decoded, in a format without time stamps: then the middle is missing."""
+def _end_is_there(work: Work, file: Path, source: Source, missing: float) -> bool:
+    """Whether the last second can be decoded, where time stamps do not tell: `missing` seconds lack before it then."""
     start = max((source.duration or 0.0) - 1.0, 0.0)
     argv = [
         "ffmpeg", "-hide_banner", "-nostdin", "-v", "error", *GUARDS, "-ss", f"{start:.3f}", "-i", str(file),
         "-map", f"0:a:{source.stream}", "-ac", "1", "-ar", "8000", "-f", "s16le", "pipe:1",
     ]  # fmt: skip
     done = run_tool(argv, timeout=_LEAST, stop=work.stop, limits=SANDBOX)
-    return len(done.stdout) >= 2 * 4000  # half a second of it
+    heard = len(done.stdout) / (2 * 8000)
+    return heard >= (source.duration or 0.0) - start - min(missing, 1.0) / 2
 
 
 def _note(mix: Mix) -> str:
