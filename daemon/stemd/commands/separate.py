@@ -83,7 +83,7 @@ def run(
     with tempfile.TemporaryDirectory(prefix=".stemd-", dir=out) as own:
         folder = Path(own)
         children = WorkerPool(folder, models)
-        (folder / normalise.SOURCE).symlink_to(file.absolute())
+        (folder / "source").symlink_to(file.absolute())
         job = Once(children, stop, folder, os.fsencode(file.name), str(options["model"]), show)
         request = {**options, "mix": str(folder / normalise.MIX), "out": str(folder / "stems")}
         try:
@@ -108,6 +108,11 @@ class Once:
     show: Callable[[str, float], None]
     step: str = ""
     limit: float = math.inf
+
+    @property
+    def source(self) -> Path:
+        """The recording, reached by a link."""
+        return self.folder / "source"
 
     @property
     def job(self) -> Once:
