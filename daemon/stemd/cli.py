@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Annotated, Final
 import typer
 
 from stemd import __version__
-from stemd.commands import ask, config, demo, doctor, measure, models, review, run, separate, show, submit
+from stemd.commands import ask, config, demo, doctor, measure, models, review, run, separate, show, submit, web
 from stemd.errors import StemdError, Stopping
 
 if TYPE_CHECKING:
@@ -41,6 +41,7 @@ app.add_typer(models.app, name="models")
 app.command()(doctor.doctor)
 app.command()(separate.separate)
 app.command()(measure.measure)
+app.command()(web.web)
 app.command()(demo.demo)
 
 

@@ -62,7 +62,7 @@ def full(ledger: Ledger, job: Job) -> dict[str, Any]:
         "path": os.fsdecode(job.path), "stat": asdict(job.stat),
         "events": [event_facts(event) for event in jobs.events(ledger, job.id)],
         "artifacts": [
-            {"path": os.fsdecode(file.path), "sha256": file.sha256, "size": file.size}
+            {"path": os.fsdecode(file.path), "sha256": file.sha256, "size": file.size, "result": file.result}
             for file in facts.artifacts(ledger, job.id)
         ],
     }  # fmt: skip

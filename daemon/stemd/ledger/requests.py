@@ -6,6 +6,7 @@ import json
 from dataclasses import dataclass, field
 from typing import Any
 
+from stemd.errors import StemdError
 from stemd.ledger.store import Ledger, rows
 
 
@@ -41,8 +42,10 @@ def unanswered(ledger: Ledger) -> list[Request]:
 
 
 def find(ledger: Ledger, number: int) -> Request:
-    """Read a request, with its answer if there is one."""
-    return _request(next(rows(ledger.request.select().where(ledger.request.id == number))))
+    """Read a request, with its answer if there is one. Raises StemdError "no-such-request"."""
+    for row in rows(ledger.request.select().where(ledger.request.id == number)):
+        return _request(row)
+    raise StemdError("no-such-request", f"nobody has made request {number}", "see: stemd jobs")
 
 
 def answer(ledger: Ledger, request: Request, *, ok: bool, text: str, now: float) -> None:

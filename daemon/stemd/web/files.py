@@ -1,0 +1,57 @@
+"""Serves stems and pictures by range requests: only files that the ledger names, in a review folder or an outbox."""
+
+from __future__ import annotations
+
+import os
+import stat
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Final
+
+from fastapi import APIRouter
+from fastapi import Path as InPath
+from starlette.responses import FileResponse
+
+from stemd.errors import StemdError
+from stemd.ledger import facts, jobs
+from stemd.web.schema import JobNumber
+from stemd.web.wired import Wired
+
+if TYPE_CHECKING:
+    from stemd.model import Artifact, Rule
+    from stemd.web.studio import Studio
+
+TYPES: Final = {
+    "wav": "audio/wav", "flac": "audio/flac", "mp3": "audio/mpeg", "m4a": "audio/mp4", "opus": "audio/ogg",
+    "png": "image/png",
+}  # fmt: skip
+
+router = APIRouter(tags=["files"])
+
+Sha256 = Annotated[str, InPath(pattern="^[0-9a-f]{64}$", description="Of the file's content, as the ledger knows it.")]
+
+
+@router.get("/files/{job}/{result}/{sha256}", response_class=FileResponse, responses={206: {}, 404: {}, 416: {}})
+def file(studio: Wired, job: JobNumber, result: JobNumber, sha256: Sha256) -> FileResponse:
+    """Send a stem or a picture of one result, or a range of it."""
+    with studio.ledger() as ledger:
+        found = jobs.get(ledger, job)
+        known = facts.artifacts(ledger, job)
+    artifact = next((each for each in known if (each.result, each.sha256) == (result, sha256)), None)
+    rule = studio.settings.rule(found.rule)
+    path = _checked(studio, rule, artifact) if artifact and rule else None
+    kind = TYPES.get(path.suffix[1:].lower()) if path else None
+    if path is None or kind is None:
+        raise StemdError("no-such-file", f"job {job} has no such file to hear", f"see: stemd why {job}")
+    headers = {"Cache-Control": "private, max-age=3600, immutable", "Content-Disposition": "inline"}
+    return FileResponse(path, media_type=kind, headers=headers, stat_result=path.stat())
+
+
+def _checked(studio: Studio, rule: Rule, artifact: Artifact) -> Path | None:
+    """The file, if it still is an ordinary file of its size below a folder that may be served."""
+    path = Path(os.fsdecode(artifact.path))
+    try:
+        info, real = path.lstat(), path.resolve(strict=True)
+        within = any(real.is_relative_to(folder.resolve()) for folder in studio.folders(rule))
+    except OSError:
+        return None
+    return real if within and stat.S_ISREG(info.st_mode) and info.st_size == artifact.size else None

@@ -1,0 +1,83 @@
+"""What the pages know of the studio: its settings, and the ledger opened anew for each question."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import secrets
+import time
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any
+
+from stemd import flow
+from stemd.errors import StemdError
+from stemd.ledger import jobs, open_for_asking, requests
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Mapping
+    from pathlib import Path
+
+    from stemd.config import Settings
+    from stemd.ledger import Ledger
+    from stemd.model import Job, Rule
+
+_DECISIONS = frozenset({"approve", "reject", "rerun"})
+
+
+@dataclass(frozen=True, slots=True)
+class Studio:
+    """One configuration and how its pages may be used.
+
+    token: asked for with every request; "" for none, on loopback. csrf: known to our own pages only, new each start.
+    """
+
+    settings: Settings
+    token: str = ""
+    csrf: str = field(default_factory=lambda: secrets.token_urlsafe(24))
+
+    @property
+    def state(self) -> Path:
+        """The state folder."""
+        return self.settings.daemon.state_dir
+
+    @contextlib.contextmanager
+    def ledger(self) -> Iterator[Ledger]:
+        """Open the ledger for one question: a connection belongs to one thread."""
+        ledger = open_for_asking(self.state)
+        try:
+            yield ledger
+        finally:
+            ledger.close()
+
+    def folders(self, rule: Rule) -> tuple[Path, Path]:
+        """Where files may be served from."""
+        return rule.review, rule.outbox
+
+    def ask(self, verb: str, who: str, job: int | None, details: Mapping[str, Any]) -> int:
+        """Leave a request for the daemon; returns its number. Raises StemdError for what does not apply (any more)."""
+        with self.ledger() as ledger:
+            if job is not None:
+                found = jobs.get(ledger, job)
+                if verb in _DECISIONS:
+                    flow.reviewable(found)
+                    _check_nobody_was_faster(ledger, found)
+            return requests.ask(ledger, verb, who=who, now=time.time(), job=job, details=dict(details))
+
+
+def _check_nobody_was_faster(ledger: Ledger, job: Job) -> None:
+    for asked in requests.unanswered(ledger):
+        if asked.job == job.id:
+            raise StemdError(
+                "not-now", f"{asked.who} has asked to {asked.verb} job {job.id} already",
+                "the daemon answers as soon as it runs",
+            )  # fmt: skip
+
+
+def text(name: bytes) -> str:
+    """Show a name that need not be UTF-8."""
+    return name.decode("utf-8", "backslashreplace")
+
+
+def readable(path: str) -> str:
+    """Show a path that need not be UTF-8."""
+    return text(os.fsencode(path))
