@@ -19,8 +19,8 @@ NOTHING: Final = -100.0
 LEAKS: Final = 1.0
 """Gain from which on a fit says that the vocal stem holds the band there, not the band's stem the vocal."""
 NEIGHBOURS: Final = 9
-"""Windows (4.5 s): a block's leak counts up to twice (3 dB over) the median around it. A leak lasts; a chord that happens
-to lie on the singer's note does not."""
+"""Windows (4.5 s): a block's leak counts up to twice (3 dB over) the median around it. A leak lasts; a chord that lies on
+the singer's note by chance does not."""
 SOUNDS: Final = 0.01
 """Power relative to a band's mean (-20 dB) from which on the vocal sounds in a block."""
 CHANCE: Final = np.array(
@@ -87,7 +87,7 @@ def estimate(fits: Fits) -> Estimate:
 
 
 def steady(fits: Fits) -> NDArray[np.float64]:
-    """Square of the gain of each block, at most twice the median of the NEIGHBOURS where the vocal sounds in its band."""
+    """Square of each gain, at most twice the median of the NEIGHBOURS where the vocal sounds in the band."""
     gain = np.where(fits.gain < LEAKS, fits.gain.astype(np.float64) ** 2, 0.0)
     sounds = fits.voice > SOUNDS * fits.voice.mean(axis=0)
     half = NEIGHBOURS // 2

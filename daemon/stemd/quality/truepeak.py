@@ -57,14 +57,17 @@ class TruePeak:
     def _oversample(self, joined: Block) -> None:
         """Filter the parts loud enough to raise the peak."""
         self.value = max(self.value, self.sample)
-        count = len(joined) - (_TAPS - 1)
-        whole = np.pad(joined, ((0, -count % _PART), (0, 0))) if count % _PART else joined
-        peaks = np.abs(whole[_TAPS - 1 :].reshape(-1, _PART * whole.shape[1])).max(axis=1, initial=0.0)
-        reach = np.maximum(peaks, np.append(np.abs(joined[: _TAPS - 1]).max(initial=0.0), peaks[:-1]))
-        loud = np.flatnonzero(reach * _GAIN > self.value)
+        whole = (len(joined) - (_TAPS - 1)) // _PART
+        body = np.abs(joined[_TAPS - 1 : _TAPS - 1 + whole * _PART])
+        peaks = body.reshape(whole, _PART * joined.shape[1]).max(axis=1, initial=0.0)
+        before = np.concatenate([[np.abs(joined[: _TAPS - 1]).max(initial=0.0)], peaks])
+        loud = np.flatnonzero(np.maximum(peaks, before[:-1]) * _GAIN > self.value)
         for group in np.array_split(loud, -(-len(loud) // _GROUP)) if len(loud) else ():
             places = group[:, None] * _PART + np.arange(_PART + _TAPS - 1)
-            self.value = max(self.value, _highest(whole[places]))
+            self.value = max(self.value, _highest(joined[places]))
+        rest = joined[whole * _PART :]
+        if len(rest) >= _TAPS and np.abs(rest).max() * _GAIN > self.value:
+            self.value = max(self.value, _highest(rest[None]))
 
 
 def _highest(parts: NDArray[np.float32]) -> float:
