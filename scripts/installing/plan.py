@@ -49,7 +49,8 @@ def install(options: argparse.Namespace) -> Iterator[Step]:
     yield from _configuration(options)
     for name in SERVICES:
         yield put(UNITS / name, (SOURCE / "systemd" / name).read_text())
-    yield Step(f"open the rules' folders to the service: write {UNITS}/stemd.service.d/folders.conf", _open_folders)
+    yield Step("make the rules' folders that are missing, for the user stemd", _make_folders)
+    yield Step(f"open them to the service: write {UNITS}/stemd.service.d/folders.conf", _open_folders)
     yield command("tell systemd", "systemctl", "daemon-reload")
     if not options.no_models:
         yield Step("fetch the weights of the rules' models: systemctl start stemd-models", _fetch)
@@ -131,29 +132,38 @@ def _configuration(options: argparse.Namespace) -> Iterator[Step]:
         model=options.model, state=str(STATE),
     )  # fmt: skip
     yield put(CONFIG, text)
-    for folder in (options.inbox, options.outbox):
-        yield Step(f"make {folder} for the user stemd, if it is missing", partial(_make_folder, folder))
+    for folder in (options.inbox.parent, options.outbox.parent):
+        yield Step(f"make {folder}, if it is missing", partial(folder.mkdir, parents=True, exist_ok=True))
 
 
-def _make_folder(folder: Path) -> None:
-    """One that is there keeps its owner and rights; the doctor says if they do not do."""
-    if not folder.exists():
-        folder.mkdir(parents=True)
-        shutil.chown(folder, "stemd", "stemd")
-        folder.chmod(0o2775)
-
-
-def _open_folders() -> None:
-    """Ask the installed stemd, which knows how folders are written in the configuration."""
+def _folders() -> list[str]:
+    """Ask the installed stemd for the folders that the rules write to: it knows how they stand in the configuration."""
     ask = (
         "import json, pathlib, sys, stemd.config as c; rules = c.load(pathlib.Path(sys.argv[1])).rules; "
-        "print(json.dumps([str(f) for r in rules for f in (r.inbox, r.outbox, *r.own_folders)]))"
+        "own = [f for r in rules for f in r.own_folders if not f.is_relative_to(r.inbox)]; "
+        "print(json.dumps([str(f) for f in (*(f for r in rules for f in (r.inbox, r.outbox)), *own)]))"
     )
     told = answer(PYTHON, "-c", ask, CONFIG)
     if told is None:
         message = f"{CONFIG} is not right; see: {STEMD} config check -c {CONFIG}"
         raise CannotGoOn(message)
-    write(UNITS / "stemd.service.d/folders.conf", drop_in(json.loads(told)))
+    return list(json.loads(told))
+
+
+def _make_folders() -> None:
+    """The sandboxed service cannot. Where even the parent is missing a share is not mounted, and nothing is made.
+
+    A folder that is there keeps its owner and rights; the doctor says if they do not do.
+    """
+    for folder in map(Path, _folders()):
+        if folder.parent.is_dir() and not folder.exists():
+            folder.mkdir()
+            shutil.chown(folder, "stemd", "stemd")
+            folder.chmod(0o2775)
+
+
+def _open_folders() -> None:
+    write(UNITS / "stemd.service.d/folders.conf", drop_in(_folders()))
 
 
 def _fetch() -> None:

@@ -255,3 +255,86 @@ def test_a_wrong_configuration_is_not_tried_again_and_again(stemd):
     assert stemd.run("systemctl", "start", "stemd", check=False).returncode != 0
     assert stemd.show("ExecMainStatus") == "2"
     assert stemd.show("NRestarts") == "0"
+
+
+# -- scripts/install on this machine; last, for it takes the unit of the tests above away
+
+PIP = """#!/bin/sh
+# Stands for /opt/stemd's Python, in which everything is installed already.
+if [ "$2" = pip ]; then echo "$@" >>/opt/pip.log; exit 0; fi
+exec {python} "$@"
+"""
+STEMD = """#!/bin/sh
+exec /opt/stemd/venv/bin/python -m stemd "$@"
+"""
+
+
+MORE = 'review = "/srv/listen"\nshifts = 0\n[rule.quality]\non_flag = "deliver"\n'
+
+
+def why_no_installation():
+    """The service's user has to be able to read what stands for /opt/stemd."""
+    python = Path("/usr/bin") / f"python{sys.version_info.major}.{sys.version_info.minor}"
+    if not python.exists():
+        return f"{python} is not there, and another version cannot use these packages"
+    closed = [place for place in (ROOT, *ROOT.parents) if not place.stat().st_mode & 0o001]
+    if closed or str(ROOT).startswith(("/home", "/root", "/tmp")):
+        return "the service's user cannot read this checkout"
+    return ""
+
+
+@pytest.fixture
+def bare(machine):
+    """The machine without stemd, but with the packages that pip would install."""
+    if reason := why_no_installation():
+        pytest.skip(reason)
+    machine.run("systemctl", "stop", "stemd", check=False)
+    shutil.rmtree(machine.folder / "units/stemd.service.d")
+    (machine.folder / "units/stemd.service").unlink()
+    for place in ("etc/stemd", "var/lib/stemd", "srv/in", "srv/out"):
+        shutil.rmtree(machine.folder / place)
+    binaries = machine.folder / "opt/stemd/venv/bin"
+    binaries.mkdir(parents=True)
+    packages = next((ROOT / ".venv/lib").glob("python*/site-packages"))
+    python = f"env PYTHONPATH={ROOT}/daemon:{packages} /usr/bin/python{sys.version_info.major}.{sys.version_info.minor}"
+    for name, text in (("python", PIP.format(python=python)), ("stemd", STEMD)):
+        (binaries / name).write_text(text)
+        (binaries / name).chmod(0o755)
+    (machine.folder / "bin").mkdir()
+    (machine.folder / "etc/systemd/system").mkdir(parents=True, exist_ok=True)
+    for ours, place in (("opt", "/opt"), ("bin", "/usr/local/bin"), ("units", "/etc/systemd/system")):
+        machine.run("mount", "--bind", machine.folder / ours, place)
+    return machine
+
+
+def test_install_upgrade_and_uninstall(bare):
+    install = ["/usr/bin/env", "-i", "PATH=/usr/sbin:/usr/bin:/sbin:/bin", "/usr/bin/python3", ROOT / "scripts/install"]
+    first = bare.run(
+        *install, "--inbox", "/srv/in", "--outbox", "/srv/out", "--model", "demo", check=False, timeout=150
+    )
+    assert first.returncode == 0, first.stdout + first.stderr
+    assert "problem " not in first.stdout
+    assert bare.show("ActiveState") == "active"
+    assert (bare.folder / "units/multi-user.target.wants/stemd.service").is_symlink()
+    assert "requirements.lock" in (bare.folder / "opt/pip.log").read_text()
+
+    configuration = bare.folder / "etc/stemd/config.toml"
+    configuration.write_text(configuration.read_text() + MORE)
+    ledger = bare.folder / "var/lib/stemd/ledger.sqlite3"
+    again = bare.run(*install, check=False, timeout=150)
+    assert again.returncode == 0, again.stdout + again.stderr
+    assert "review" in configuration.read_text()
+    assert '"-/srv/listen"' in (bare.folder / "units/stemd.service.d/folders.conf").read_text()
+    assert bare.show("ActiveState") == "active"
+    bare.save("installed")
+    assert wait(lambda: bare.delivered("installed"), 120)
+
+    assert bare.run(*install, "--uninstall", timeout=150).returncode == 0
+    assert list((bare.folder / "units").glob("stemd*")) == []
+    assert not (bare.folder / "opt/stemd").exists()
+    assert configuration.exists()
+    assert ledger.exists()
+    assert bare.run(*install, "--uninstall", "--purge", timeout=150).returncode == 0
+    assert not configuration.exists()
+    assert not ledger.exists()
+    assert bare.delivered("installed")

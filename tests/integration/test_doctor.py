@@ -61,6 +61,16 @@ def test_a_missing_configuration_is_a_finding(tmp_path):
     assert any("does not exist" in finding["text"] for finding in json.loads(result.stdout)["findings"])
 
 
+def test_no_configuration_at_all_is_a_finding(tmp_path, monkeypatch):
+    if Path("/etc/stemd/config.toml").exists():
+        pytest.skip("this machine has /etc/stemd/config.toml")
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.delenv("STEMD_CONFIG", raising=False)
+    result = stemd_doctor("--json")
+    assert result.exit_code == 1
+    assert any("no configuration" in finding["text"] for finding in json.loads(result.stdout)["findings"])
+
+
 def test_a_folder_is_tried_and_left_clean(tmp_path):
     trial = folders.attempt(tmp_path)
     assert trial.fault == ""

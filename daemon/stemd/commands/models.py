@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from stemd.children import Worker
+from stemd.commands.common import settings_of
 from stemd.commands.separate import bars, configured_models, interruptible
 from stemd.errors import StemdError
 
@@ -31,12 +32,15 @@ def list_models(models: Folder = "", as_json: AsJson = False) -> None:
 
 @app.command()
 def fetch(
-    names: Annotated[list[str], typer.Argument(help="Names from `stemd models list`, or hf://someone/model.")],
+    names: Annotated[
+        list[str] | None,
+        typer.Argument(help="Names from `stemd models list`, or hf://someone/model. Default: those of the rules."),
+    ] = None,
     models: Folder = "",
 ) -> None:
     """Fetch models from where Demucs publishes them; afterwards they work without a network."""
     folder = models or configured_models()
-    for name in names:
+    for name in names or dict.fromkeys(rule.model for rule in settings_of(None).rules):
         with bars() as show:
             done = asked(
                 {"do": "fetch", "model": name, "models": folder},

@@ -10,6 +10,7 @@ from stemd import __version__
 from stemd.config import ConfigError, load
 from stemd.doctor import folders, graphics, machine, programs, service, stores
 from stemd.doctor.finding import Finding, ok, problem
+from stemd.errors import StemdError
 from stemd.ledger.store import path_of
 
 if TYPE_CHECKING:
@@ -32,6 +33,8 @@ def examine(find_config: Callable[[], Path]) -> Iterator[Finding]:
     except ConfigError as error:
         for mistake in error.problems:
             yield problem("config", f"{error.source}: {mistake.key} {mistake.message}", mistake.suggestion)
+    except StemdError as error:
+        yield problem("config", error.message, error.hint)
     for area, check in _checks(settings):
         yield from _guarded(area, check)
 
