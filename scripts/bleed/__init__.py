@@ -1,0 +1,1 @@
+"""What scripts/bench-quality is made of: labelled cases, their figures, and the table."""
