@@ -301,40 +301,43 @@ def test_a_review_copy_that_somebody_worked_on_stays(studio: Studio, source: Pat
     assert (studio.outbox / "song" / "vocals.wav").exists()
 
 
-def test_a_missing_outbox_waits_and_the_encoded_stems_are_kept(
-    studio: Studio, source: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_a_missing_outbox_waits_before_anything_is_encoded(studio: Studio, source: Path) -> None:
     work = studio.separated(source, GAINS)
     studio.outbox.rmdir()
     with pytest.raises(EnvironmentFault) as caught:
         deliver.run(work)
     assert caught.value.code == "outbox-missing"
+    assert not studio.outbox.exists()
+    assert not (studio.folder / "delivery").exists()
     studio.outbox.mkdir()
-    monkeypatch.setattr(deliver, "ask", None)  # nothing is encoded again
     assert isinstance(deliver.run(work), Finished)
 
 
-def test_a_full_outbox_is_told_beforehand(studio: Studio, source: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.fixture
+def full(studio: Studio, source: Path) -> Any:
+    """A job whose outbox was full once it was encoded, and is not any more."""
     work = studio.separated(source, GAINS)
-    real = deliver.free_bytes
-    monkeypatch.setattr(deliver, "free_bytes", lambda folder: 1000 if folder == studio.outbox else real(folder))
-    with pytest.raises(EnvironmentFault) as caught:
-        deliver.run(work)
+    with pytest.MonkeyPatch.context() as patch:
+        real = deliver.free_bytes
+        patch.setattr(deliver, "free_bytes", lambda folder: 1000 if folder == studio.outbox else real(folder))
+        with pytest.raises(EnvironmentFault) as caught:
+            deliver.run(work)
     assert caught.value.code == "outbox-full"
     assert list(studio.outbox.iterdir()) == []
+    return work
 
 
-def test_encoded_stems_that_went_bad_are_made_again(studio: Studio, source: Path) -> None:
-    work = studio.separated(source, GAINS)
-    studio.outbox.rmdir()
-    with pytest.raises(EnvironmentFault):
-        deliver.run(work)
-    studio.outbox.mkdir()
+def test_what_is_encoded_outlasts_a_full_outbox(full: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(deliver, "ask", None)  # nothing is encoded again
+    assert isinstance(deliver.run(full), Finished)
+
+
+def test_encoded_stems_that_went_bad_are_made_again(studio: Studio, full: Any) -> None:
     (studio.folder / "delivery" / "vocals.wav").write_bytes(b"rotten")
     with pytest.raises(StemdError) as caught:
-        deliver.run(work)
+        deliver.run(full)
     assert caught.value.code == "lost-delivery"
-    assert isinstance(deliver.run(work), Finished)
+    assert isinstance(deliver.run(full), Finished)
 
 
 def test_stopping_leaves_nothing_visible(studio: Studio, source: Path) -> None:

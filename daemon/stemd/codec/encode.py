@@ -185,6 +185,9 @@ def _check(ffmpeg: Ffmpeg, folder: Path) -> None:
             f"no space left in {folder}",
             "free some space on the state folder's disk; the job then resumes",
         )
+    if "Unknown encoder" in words:
+        hint = "install Debian's ffmpeg, or choose another format in the rule; the job then resumes"
+        raise EnvironmentFault("tool-incomplete", f"this ffmpeg lacks an encoder: {words}", hint)
     raise WorkerFault("encoder-failed", f"ffmpeg could not encode ({status}): {words}", "it is tried again")
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import errno
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Final, NamedTuple
 
 from stemd.errors import EnvironmentFault
 
@@ -12,14 +12,58 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
     from pathlib import Path
 
-_FULL: Final = frozenset({errno.ENOSPC, errno.EDQUOT})
-_LOCKED: Final = frozenset({errno.EROFS, errno.EACCES, errno.EPERM})
-_GONE: Final = frozenset({
-    errno.ENOENT, errno.ENOTDIR, errno.ENOTCONN, errno.ESTALE, errno.ENODEV, errno.ENXIO, errno.EHOSTDOWN,
-    errno.EHOSTUNREACH, errno.ENETDOWN, errno.ENETUNREACH, errno.ECONNABORTED, errno.ECONNRESET, errno.ESHUTDOWN,
-})  # fmt: skip
-_ILL: Final = frozenset({errno.EIO, errno.ETIMEDOUT, errno.EREMOTEIO, errno.EUCLEAN, errno.ENOLCK, errno.EBUSY})
-_SCARCE: Final = frozenset({errno.EMFILE, errno.ENFILE, errno.ENOMEM, errno.ENOBUFS})
+
+class _Kind(NamedTuple):
+    """One kind of fault: {place}, {folder} and {why} are filled in."""
+
+    numbers: frozenset[int]
+    code: str
+    message: str
+    hint: str
+
+
+_KINDS: Final = (
+    _Kind(
+        frozenset({errno.ENOSPC, errno.EDQUOT}),
+        "{place}-full",
+        "no space left in {folder}",
+        "free some space or raise the quota; the job then resumes",
+    ),
+    _Kind(
+        frozenset({errno.EFBIG}),
+        "{place}-file-too-large",
+        "{folder} does not take a file of this size",
+        'choose format = "flac" or a file system other than FAT; the job then resumes',
+    ),
+    _Kind(
+        frozenset({errno.EROFS, errno.EACCES, errno.EPERM}),
+        "{place}-read-only",
+        "cannot write in {folder} ({why})",
+        "make it writable for the user that stemd runs as; the job then resumes",
+    ),
+    _Kind(
+        frozenset({
+            errno.ENOENT, errno.ENOTDIR, errno.ENOTCONN, errno.ESTALE, errno.ENODEV, errno.ENXIO, errno.EHOSTDOWN,
+            errno.EHOSTUNREACH, errno.ENETDOWN, errno.ENETUNREACH, errno.ECONNABORTED, errno.ECONNRESET,
+            errno.ESHUTDOWN,
+        }),
+        "{place}-missing",
+        "{folder} is not there ({why})",
+        "mount the share or create the folder; the job then resumes",
+    ),
+    _Kind(
+        frozenset({errno.EIO, errno.ETIMEDOUT, errno.EREMOTEIO, errno.EUCLEAN, errno.ENOLCK, errno.EBUSY}),
+        "{place}-failing",
+        "the disk or share of {folder} reports an error ({why})",
+        "check the disk, the cable or the network (dmesg tells more); the job resumes when it works again",
+    ),
+    _Kind(
+        frozenset({errno.EMFILE, errno.ENFILE, errno.ENOMEM, errno.ENOBUFS}),
+        "no-resources",
+        "the system refuses more files or memory ({why})",
+        "raise LimitNOFILE or free memory; the job then resumes",
+    ),
+)  # fmt: skip
 
 
 def fault_of(error: OSError, place: str, folder: Path) -> EnvironmentFault | None:
@@ -27,34 +71,10 @@ def fault_of(error: OSError, place: str, folder: Path) -> EnvironmentFault | Non
 
     place: what the folder is to the user ("outbox", "review", "state"); the code starts with it ("outbox-full").
     """
-    if error.errno in _FULL:
-        return EnvironmentFault(
-            f"{place}-full", f"no space left in {folder}", "free some space or raise the quota; the job then resumes"
-        )
-    if error.errno in _LOCKED:
-        return EnvironmentFault(
-            f"{place}-read-only",
-            f"cannot write in {folder} ({error.strerror})",
-            "make it writable for the user that stemd runs as; the job then resumes",
-        )
-    if error.errno in _GONE:
-        return EnvironmentFault(
-            f"{place}-missing",
-            f"{folder} is not there ({error.strerror})",
-            "mount the share or create the folder; the job then resumes",
-        )
-    if error.errno in _ILL:
-        return EnvironmentFault(
-            f"{place}-failing",
-            f"the disk or share of {folder} reports an error ({error.strerror})",
-            "check the disk, the cable or the network (dmesg tells more); the job resumes when it works again",
-        )
-    if error.errno in _SCARCE:
-        return EnvironmentFault(
-            "no-resources",
-            f"the system refuses more files or memory ({error.strerror})",
-            "raise LimitNOFILE or free memory",
-        )
+    for kind in _KINDS:
+        if error.errno in kind.numbers:
+            message = kind.message.format(folder=folder, why=error.strerror)
+            return EnvironmentFault(kind.code.format(place=place), message, kind.hint)
     return None
 
 

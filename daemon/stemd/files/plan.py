@@ -155,3 +155,8 @@ def _entered(folder: Path, part: str) -> Path:
         if stat.S_ISDIR(path.lstat().st_mode):
             return path
     raise AssertionError  # count() does not end
+
+
+def exists(path: Path) -> bool:
+    """Whether there is anything by this name, a broken link among it."""
+    return os.path.lexists(path)

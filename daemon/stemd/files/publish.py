@@ -15,19 +15,19 @@ import contextlib
 import errno
 import os
 import secrets
-import stat
 import threading
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from typing import TYPE_CHECKING, Final
 
 from stemd.errors import EnvironmentFault, StemdError
 from stemd.files.disk import copy_hashing, drop_tree, sync_folder, verify
 from stemd.files.faults import faults_in
-from stemd.files.names import Place, unicode_only
+from stemd.files.names import unicode_only
 from stemd.files.plan import (
     Move,
     Plan,
     disk_of,
+    exists,
     intact,
     laid_out,
     remember,
@@ -36,41 +36,20 @@ from stemd.files.plan import (
     with_new_name,
 )
 from stemd.files.rename import rename_noreplace
+from stemd.files.shelf import Item, Shelf, check_folder
+from stemd.files.withdraw import abandon, published, withdraw
 from stemd.model import Artifact
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Sequence
     from pathlib import Path
-    from threading import Event
+
+    from stemd.files.names import Place
+
+__all__ = ["Item", "Shelf", "abandon", "publish", "published", "resume", "withdraw"]
 
 _NAMING: Final = threading.Lock()  # between the look at a folder's names and the renaming
 _REFUSED_NAMES: Final = frozenset({errno.EILSEQ, errno.EINVAL})
-
-
-@dataclass(frozen=True, slots=True)
-class Item:
-    """A finished file on a local disk and where it is to appear."""
-
-    file: Path
-    place: Place
-    sha256: str
-    size: int
-
-
-@dataclass(frozen=True, slots=True)
-class Shelf:
-    """A folder of the user's to publish to, and what is remembered of doing so.
-
-    what: what the folder is to the user ("outbox", "review"). journal: a file in the job's own folder, one a shelf.
-    progress: told the bytes written so far.
-    """
-
-    folder: Path
-    journal: Path
-    job: int
-    what: str = "outbox"
-    stop: Event | None = None
-    progress: Callable[[int], None] | None = None
 
 
 def publish(shelf: Shelf, items: Sequence[Item]) -> tuple[Artifact, ...]:
@@ -83,7 +62,7 @@ def publish(shelf: Shelf, items: Sequence[Item]) -> tuple[Artifact, ...]:
     is visible, and a repeat goes on), Stopping, OSError, StemdError("lost-fact", "lost-delivery").
     """
     with faults_in(shelf.what, shelf.folder):
-        _check_folder(shelf)
+        check_folder(shelf)
         plan = remembered(shelf.journal)
         if plan is not None and _to_be_finished(plan, shelf):
             return _renamed(shelf, plan, again=True)
@@ -96,77 +75,18 @@ def resume(shelf: Shelf) -> tuple[Artifact, ...]:
     Empty if there is no such thing, and the items are needed. Raises as `publish` does.
     """
     with faults_in(shelf.what, shelf.folder):
-        _check_folder(shelf)
+        check_folder(shelf)
         plan = remembered(shelf.journal)
         if plan is None or not _to_be_finished(plan, shelf):
             return ()
         return _renamed(shelf, plan, again=True)
 
 
-def published(journal: Path) -> tuple[Artifact, ...]:
-    """What an earlier `publish` with this journal has left for the user, as far as the journal knows; for showing.
-
-    Looks at no disk but for the temporary names: a share that is not mounted looks as if all were published. To
-    decide anything, ask `resume`.
-    """
-    try:
-        plan = remembered(journal)
-    except StemdError:
-        return ()
-    if plan is None or plan.phase != "renaming" or any(_exists(move.temp) for move in plan.moves):
-        return ()
-    return plan.artifacts
-
-
-def withdraw(shelf: Shelf) -> bool:
-    """Take back what `publish` left, if all of it is unchanged and nothing was added; tell whether it is gone.
-
-    Raises as `publish` does. May be repeated after a kill.
-    """
-    with faults_in(shelf.what, shelf.folder):
-        plan = remembered(shelf.journal)
-        if plan is None:
-            return True
-        _check_folder(shelf)
-        if plan.phase != "writing" and any(_exists(move.target) for move in plan.moves):
-            if plan.phase == "renaming" and not _unchanged(plan, shelf.stop):
-                return False
-            _take_back(shelf, plan)
-        drop_tree(plan.root)
-        shelf.journal.unlink(missing_ok=True)
-    return True
-
-
-def abandon(journal: Path, *, published: bool) -> bool:
-    """Clean up after a job that will not go on: its temporary files, and if wanted what it has published.
-
-    published: take that back too, if it is unchanged. Returns False where something stays that should not: changed
-    files, or a folder that is not there now. Raises nothing.
-    """
-    try:
-        plan = remembered(journal)
-        if plan is None:
-            return True
-        if published:
-            return withdraw(Shelf(plan.root.parent, journal, job=0, what="review"))
-        if plan.phase != "renaming" or any(_exists(move.temp) for move in plan.moves):
-            drop_tree(plan.root)
-    except (StemdError, OSError):
-        return False
-    return True
-
-
-def _check_folder(shelf: Shelf) -> None:
-    """Tell a missing folder by its own name; it is never made here: a share may not be mounted."""
-    if not stat.S_ISDIR(shelf.folder.stat().st_mode):
-        raise NotADirectoryError(errno.ENOTDIR, os.strerror(errno.ENOTDIR), str(shelf.folder))
-
-
 def _to_be_finished(plan: Plan, shelf: Shelf) -> bool:
     """Whether the plan's files were complete, and each of them still is where one of its two names says."""
     if plan.phase != "renaming":
         return False
-    waiting = [move for move in plan.moves if _exists(move.temp)]
+    waiting = [move for move in plan.moves if exists(move.temp)]
     if waiting and not plan.root.is_relative_to(shelf.folder):
         return False  # the rule has another outbox now
     known = disk_of(plan.root.parent) == plan.disk
@@ -258,7 +178,7 @@ def _renamed(shelf: Shelf, plan: Plan, *, again: bool) -> tuple[Artifact, ...]:
     """Carry out what is left of the plan; a name that was taken meanwhile gets another number."""
     with _NAMING:
         for at, move in enumerate(plan.moves):
-            if _exists(move.temp) and not (again and _is_our_own(move, plan.artifacts)):
+            if exists(move.temp) and not (again and _is_our_own(move, plan.artifacts)):
                 plan = _carried_out(shelf, plan, at)
     for folder in {move.target.parent for move in plan.moves if move.target.parent.exists()}:
         sync_folder(folder)
@@ -290,7 +210,7 @@ def _make_folders(folder: Path, target: Path) -> None:
 
 def _is_our_own(move: Move, artifacts: Sequence[Artifact]) -> bool:
     """Finish a renaming that was killed between the two steps it has on a file system without RENAME_NOREPLACE."""
-    if not _exists(move.target):
+    if not exists(move.target):
         return False
     there = move.target.lstat()
     if os.path.samestat(there, move.temp.lstat()):
@@ -302,30 +222,6 @@ def _is_our_own(move: Move, artifacts: Sequence[Artifact]) -> bool:
     return False
 
 
-def _unchanged(plan: Plan, stop: Event | None) -> bool:
-    """Whether every artifact is there as it was published, and nothing else with them."""
-    paths = {os.fsdecode(artifact.path) for artifact in plan.artifacts}
-    for move in plan.moves:
-        held = move.target.rglob("*") if move.folder else ()
-        if any(str(path) not in paths for path in held if path.is_symlink() or not path.is_dir()):
-            return False
-    try:
-        return all(intact(artifact, stop) for artifact in plan.artifacts)
-    except OSError:
-        return False
-
-
-def _take_back(shelf: Shelf, plan: Plan) -> None:
-    """Rename the published things away in one step each, so that no half of them is seen."""
-    remember(shelf.journal, replace(plan, phase="withdrawing"))
-    plan.root.mkdir(exist_ok=True)
-    for move in plan.moves:
-        with contextlib.suppress(FileNotFoundError):
-            rename_noreplace(move.target, move.temp)
-    for folder in {move.target.parent for move in plan.moves}:
-        sync_folder(folder)
-
-
 def _home(folder: Path, items: Sequence[Item]) -> Path:
     """Where the temporary folder lies: in the outbox, or where another file system is mounted below it, in that."""
     deepest = folder
@@ -334,7 +230,3 @@ def _home(folder: Path, items: Sequence[Item]) -> Path:
             break
         deepest /= part
     return folder if deepest.stat().st_dev == folder.stat().st_dev else deepest
-
-
-def _exists(path: Path) -> bool:
-    return os.path.lexists(path)

@@ -23,7 +23,6 @@ _MOST_PER_CHANNEL: Final = {"mp3": 320, "m4a": 256, "opus": 255}
 _HALVED_BELOW: Final = 32000  # Hz: MPEG-2 layer III ends at 160 kbit/s
 _MUXERS: Final = {"wav": "wav", "flac": "flac", "mp3": "mp3", "m4a": "ipod", "opus": "opus"}
 _WITH_COVER: Final = frozenset({"flac", "mp3", "m4a"})
-_RESAMPLER: Final = "resampler=soxr:precision=28:osf=fltp"
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,8 +47,8 @@ def shape(rule: Rule, mix: Mix) -> Shape:
     return Shape(rate, channels, frames, _kind(rule), lossy)
 
 
-def resample_command(stem: Path, made: Shape, mix: Mix) -> list[str] | None:
-    """Build the command that brings a stem to its shape; None if it has it."""
+def resample_command(stem: Path, made: Shape, mix: Mix, resampler: str) -> list[str] | None:
+    """Build the command that brings a stem to its shape; None if it has it. resampler: `formats.resampler`'s answer."""
     if (made.rate, made.channels, made.frames) == (mix.sample_rate, mix.channels, mix.frames):
         return None
     filters = ["aformat=sample_fmts=fltp"]
@@ -58,7 +57,7 @@ def resample_command(stem: Path, made: Shape, mix: Mix) -> list[str] | None:
     elif made.channels > mix.channels:
         filters.append("pan=stereo|c0=c0|c1=c0")
     if made.rate != mix.sample_rate:
-        filters.append(f"aresample={made.rate}:{_RESAMPLER}")
+        filters.append(f"aresample={made.rate}:{resampler}")
     return [
         "ffmpeg", "-hide_banner", "-nostdin", "-nostats", "-v", "repeat+level+error", "-threads", "1", "-i", str(stem),
         "-map", "0:a:0", "-af", ",".join(filters), "-ar", str(made.rate), "-ac", str(made.channels),

@@ -18,7 +18,7 @@ from stemd.files import digest, drop_tree, faults_in, free_bytes, read_fact, rea
 from stemd.files.names import Place, places, split
 from stemd.files.plan import longest_name
 from stemd.files.publish import Item, Shelf, abandon, publish, resume
-from stemd.formats import GUARDS, SANDBOX
+from stemd.formats import GUARDS, SANDBOX, resampler
 from stemd.formats.manifest import manifest, readable
 from stemd.formats.outgoing import Shape, encode_command, expected_bytes, metadata, resample_command, shape
 from stemd.model import Artifact, Finished, Mix
@@ -168,7 +168,7 @@ def _encoded(work: Work, mix: Mix, made: Shape, stems: Mapping[str, str], folder
                 "name": stem,
                 "source": str(source),
                 "target": str(target),
-                "resample": resample_command(source, made, mix),
+                "resample": resample_command(source, made, mix, resampler()),
                 "encode": encode_command(work.rule, made, target, tags, cover),
             }
         )

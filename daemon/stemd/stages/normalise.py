@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, Final
 from stemd.codec.ask import ask
 from stemd.errors import EnvironmentFault, StemdError
 from stemd.files import drop_tree, faults_in, free_bytes, sync_folder, write_fact
-from stemd.formats import GUARDS, SANDBOX, gains, inspect, pan
+from stemd.formats import GUARDS, SANDBOX, gains, inspect, pan, resampler
 from stemd.model import Finished, Mix
 from stemd.tools import run as run_tool
 
@@ -67,15 +67,18 @@ def run(work: Work) -> Outcome:
     return Finished(note=_note(mix))
 
 
-def command(file: Path, source: Source, rate: int, channels: int) -> list[str]:
-    """Build the ffmpeg command that writes one stream's samples to standard output, raw float32."""
+def command(file: Path, source: Source, rate: int, channels: int, quality: str) -> list[str]:
+    """Build the ffmpeg command that writes one stream's samples to standard output, raw float32.
+
+    quality: of a resampler, as `formats.resampler` gives it.
+    """
     filters = ["aformat=sample_fmts=fltp"]
     mix = gains(source.layout, source.channels, channels)
     if mix is not None:
         filters.append(pan(mix))
     if source.sample_rate != rate:
         filters.append("astats=measure_perchannel=none:measure_overall=Number_of_samples")
-        filters.append(f"aresample={rate}:resampler=soxr:precision=28:osf=fltp")
+        filters.append(f"aresample={rate}:{quality}")
     return [
         "ffmpeg", "-hide_banner", "-nostdin", "-nostats", "-progress", "pipe:2", "-v", "repeat+level+info",
         "-threads", "1", *GUARDS, "-i", str(file),
@@ -88,7 +91,7 @@ def _question(file: Path, part: Path, source: Source, card: ModelCard, name: str
     longest = max(_ENDLESS, 2 * (source.duration or 0.0))
     return {
         "do": "decode",
-        "argv": command(file, source, card.sample_rate, card.channels),
+        "argv": command(file, source, card.sample_rate, card.channels, resampler()),
         "out": str(part),
         "rate": card.sample_rate,
         "channels": card.channels,
