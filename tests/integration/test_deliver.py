@@ -414,3 +414,8 @@ def test_a_lost_stem_is_named(studio: Studio, source: Path) -> None:
     with pytest.raises(StemdError) as caught:
         deliver.run(work)
     assert caught.value.code == "lost-result"
+
+
+def test_a_player_gets_one_file_by_the_tracks_name(studio: Studio, source: Path) -> None:
+    files = delivered(studio, source, {"no_vocals": 0.5}, format="mp3", names="{track}.{ext}")
+    assert {path.name for path in files.values()} == {"song.mp3", "song (manifest).json"}

@@ -123,6 +123,14 @@ def test_a_bad_template_is_refused(template: str) -> None:
     assert caught.value.code == "bad-name-template"
 
 
+def test_one_stem_needs_no_name_but_its_papers_do() -> None:
+    found = names.places("{track}.{ext}", ["no_vocals"], FIELDS, (), papers=["manifest"])
+    assert {stem: place.name for stem, place in found.items()} == {
+        "no_vocals": "Song.flac",
+        "manifest": "Song (manifest).flac",
+    }
+
+
 def test_a_track_cannot_lead_out_of_the_outbox() -> None:
     assert place("{track}/{stem}.{ext}", track="../../etc", below=("..", ".")) == "_/_/[_._.._etc]/vocals.flac"
 

@@ -122,29 +122,40 @@ def free(names: Collection[str], taken: Callable[[str], bool], *, folder: bool, 
 
 
 def places(
-    template: str, stems: Iterable[str], fields: dict[str, str], below: tuple[str, ...], longest: int = LONGEST
+    template: str,
+    stems: Iterable[str],
+    fields: dict[str, str],
+    below: tuple[str, ...],
+    longest: int = LONGEST,
+    *,
+    papers: Iterable[str] = (),
 ) -> dict[str, Place]:
     """Work out each stem's place below the outbox by the rule's template.
 
     stems: names that go in for {stem}. fields: the other fields' texts, of which {parent} is ignored. below: folders
-    of the source below the inbox; they come first unless the template has {parent}.
+    of the source below the inbox; they come first unless the template has {parent}. papers: what lies beside the
+    stems ("manifest"); named as if it were a stem, and always by its name.
     All places are different, even where the template forgets {stem}. Raises StemdError("bad-name-template").
     """
-    names = list(stems)
-    parts = _parts(template, several=len(names) > 1)
-    own = next((at for at, part in enumerate(parts[:-1]) if "{track}" in part and "{stem}" not in part), len(parts) - 1)
-    above = () if any("{parent}" in part for part in parts) else tuple(legal(part, longest) for part in below)
+    made, beside = list(stems), list(papers)
+    above = () if "{parent}" in template else tuple(legal(part, longest) for part in below)
     found: dict[str, Place] = {}
-    for stem in names:
-        rendered: list[str] = []
-        bounds = [0]
-        for part in parts:
-            rendered += _component(part, fields | {"stem": stem}, below, names, longest)
-            bounds.append(len(rendered))
-        at = bounds[own]
-        place = Place(above + tuple(rendered[:at]), tuple(rendered[at:-1]), rendered[-1])
-        found[stem] = _told_apart(place, found.values(), longest)
+    for name in made + beside:
+        parts = _parts(template, several=len(made) > 1 or name in beside)
+        own = _own_folder(parts)
+        rendered = [_component(part, fields | {"stem": name}, below, made + beside, longest) for part in parts]
+        folders = [part for component in rendered[:own] for part in component]
+        unit = [part for component in rendered[own:-1] for part in component]
+        place = Place(above + tuple(folders), tuple(unit), rendered[-1][0])
+        found[name] = _told_apart(place, found.values(), longest)
     return found
+
+
+def _own_folder(parts: list[str]) -> int:
+    """Which component is the track's own folder; the file itself if there is none."""
+    return next(
+        (at for at, part in enumerate(parts[:-1]) if "{track}" in part and "{stem}" not in part), len(parts) - 1
+    )
 
 
 def _told_apart(place: Place, others: Iterable[Place], longest: int) -> Place:

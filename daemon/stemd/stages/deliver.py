@@ -214,9 +214,9 @@ def _check_room(folder: Path, needed: int, what: str) -> None:
 def _items(work: Work, shelf: Shelf, made: _Made) -> list[Item]:
     """The set as it is to appear: stems, for a listener the report, and last the manifest that names them all."""
     stems = list(made.files)
-    wanted, below = [*stems, _QUALITY, _MANIFEST], _below(work.job.name)
+    below, papers = _below(work.job.name), (_QUALITY, _MANIFEST)
     fields = _fields(work) | ({"track": _compared(work)} if shelf.what == "review" else {})
-    where = places(work.rule.names, wanted, fields, below, longest_name(shelf.folder))
+    where = places(work.rule.names, stems, fields, below, longest_name(shelf.folder), papers=papers)
     items = []
     for stem in stems:
         told = made.files[stem]
@@ -258,8 +258,7 @@ def _below(name: bytes) -> tuple[str, ...]:
 
 
 def _with_extension(place: Place, extension: str) -> Place:
-    base, _, _ = place.name.rpartition(".")
-    return dataclasses.replace(place, name=base + extension)
+    return dataclasses.replace(place, name=split(place.name)[0] + extension)
 
 
 def _relative(place: Place, manifest: Place) -> str:
