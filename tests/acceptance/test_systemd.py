@@ -12,7 +12,7 @@ from pathlib import Path
 
 import pytest
 
-pytestmark = [pytest.mark.systemd, pytest.mark.slow, pytest.mark.acceptance]
+pytestmark = [pytest.mark.systemd, pytest.mark.slow, pytest.mark.acceptance, pytest.mark.timeout(600)]
 
 ROOT = Path(__file__).parents[2]
 SONG = ROOT / "daemon/stemd/demo/song.opus"
@@ -181,7 +181,7 @@ def test_it_becomes_ready_and_says_how_it_stands(stemd):
 
 def test_a_file_is_delivered_from_inside_the_sandbox(stemd):
     stemd.save("first")
-    assert wait(lambda: stemd.delivered("first"), 120) == ["no_vocals.wav", "vocals.wav"], stemd.log
+    assert wait(lambda: stemd.delivered("first"), 240) == ["no_vocals.wav", "vocals.wav"], stemd.log
     assert (stemd.folder / "srv/out/first/vocals.wav").stat().st_uid == 64123
     assert wait((stemd.folder / "srv/in/_done/first.opus").exists)
 
@@ -216,13 +216,13 @@ def test_stopping_in_the_middle_of_a_job_is_quick_and_it_goes_on_afterwards(stem
     time.sleep(2)
     began = time.monotonic()
     stemd.run("systemctl", "stop", "stemd")
-    assert time.monotonic() - began < 12
+    assert time.monotonic() - began < 12  # 10 s, and systemctl itself
     assert stemd.show("Result") == "success"
     assert stemd.daemon("stemd") == []
     assert stemd.delivered("long") == []
     stemd.configure(shifts=0)
     stemd.run("systemctl", "start", "stemd")
-    assert wait(lambda: stemd.delivered("long"), 120), stemd.log
+    assert wait(lambda: stemd.delivered("long"), 240), stemd.log
 
 
 def test_a_killed_engine_costs_an_attempt_and_not_the_service(stemd):
@@ -321,20 +321,20 @@ def test_install_upgrade_and_uninstall(bare):
     configuration = bare.folder / "etc/stemd/config.toml"
     configuration.write_text(configuration.read_text() + MORE)
     ledger = bare.folder / "var/lib/stemd/ledger.sqlite3"
-    again = bare.run(*install, check=False, timeout=150)
+    again = bare.run(*install, check=False, timeout=300)
     assert again.returncode == 0, again.stdout + again.stderr
     assert "review" in configuration.read_text()
     assert '"-/srv/listen"' in (bare.folder / "units/stemd.service.d/folders.conf").read_text()
     assert bare.show("ActiveState") == "active"
     bare.save("installed")
-    assert wait(lambda: bare.delivered("installed"), 120)
+    assert wait(lambda: bare.delivered("installed"), 240)
 
-    assert bare.run(*install, "--uninstall", timeout=150).returncode == 0
+    assert bare.run(*install, "--uninstall", timeout=300).returncode == 0
     assert list((bare.folder / "units").glob("stemd*")) == []
     assert not (bare.folder / "opt/stemd").exists()
     assert configuration.exists()
     assert ledger.exists()
-    assert bare.run(*install, "--uninstall", "--purge", timeout=150).returncode == 0
+    assert bare.run(*install, "--uninstall", "--purge", timeout=300).returncode == 0
     assert not configuration.exists()
     assert not ledger.exists()
     assert bare.delivered("installed")
