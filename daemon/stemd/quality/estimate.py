@@ -16,15 +16,17 @@ if TYPE_CHECKING:
 
 NOTHING: Final = -100.0
 """dB; the score where there is no vocal, or nothing of it."""
-LEAKS: Final = 1.0
+REVERSE: Final = 1.0
 """Gain from which on a fit says that the vocal stem holds the band there, not the band's stem the vocal."""
+UNCLEAR: Final = 0.5
+"""Gain (-6 dB) from which on it may be either: other bands at the same time decide."""
 NEIGHBOURS: Final = 9
-"""Windows (4.5 s): a block's leak counts up to twice (3 dB over) the median around it. A leak lasts; a chord that lies on
-the singer's note by chance does not."""
+"""Windows (4.5 s): a block's leak counts up to twice (3 dB over) the median around it. A leak lasts; a chord that lies
+on the singer's note by chance does not."""
 SOUNDS: Final = 0.01
 """Power relative to a band's mean (-20 dB) from which on the vocal sounds in a block."""
 CHANCE: Final = np.array(
-    [0.0101, 0.027, 0.0332, 0.0136, 0.0067, 0.0043, 0.0019, 0.0009, 0.0007, 0.0006, 0.0005, 0.0004]
+    [0.0100, 0.0258, 0.0337, 0.0147, 0.0073, 0.0044, 0.0020, 0.0007, 0.0005, 0.0006, 0.0005, 0.0003]
 )
 """Evidence that clean stems show in each band, low to high: few bins, and instruments on the singer's notes. Means over
 the calibration half of the songs of scripts/bench-quality."""
@@ -86,9 +88,20 @@ def estimate(fits: Fits) -> Estimate:
     return Estimate(level, score, sure, curve)
 
 
+def leaks(fits: Fits) -> NDArray[np.bool_]:
+    """Tell in which blocks the fit is a leak of the vocal, and not the band in the vocal stem.
+
+    Where the gain is UNCLEAR, the window decides: whether the evidence of its reverse bands outweighs all the others'.
+    """
+    weight = fits.evidence / (CHANCE + LEAST_CHANCE)
+    reverse = fits.gain >= REVERSE
+    mostly = (weight * reverse).sum(axis=1) > (weight * ~reverse).sum(axis=1)
+    return np.asarray(~reverse & ~((fits.gain >= UNCLEAR) & mostly[:, None]))
+
+
 def steady(fits: Fits) -> NDArray[np.float64]:
     """Square of each gain, at most twice the median of the NEIGHBOURS where the vocal sounds in the band."""
-    gain = np.where(fits.gain < LEAKS, fits.gain.astype(np.float64) ** 2, 0.0)
+    gain = np.where(leaks(fits), fits.gain.astype(np.float64) ** 2, 0.0)
     sounds = fits.voice > SOUNDS * fits.voice.mean(axis=0)
     half = NEIGHBOURS // 2
     padded = np.pad(np.where(sounds, gain, np.nan), ((half, half), (0, 0)), constant_values=np.nan)
@@ -109,7 +122,7 @@ def evidence(fits: Fits) -> float | None:
     amount = weight.sum(axis=0)
     if not amount.sum() > 0:
         return None
-    found = (weight * fits.evidence * (fits.gain < LEAKS)).sum(axis=0) / np.maximum(amount, 1e-30)
+    found = (weight * fits.evidence * leaks(fits)).sum(axis=0) / np.maximum(amount, 1e-30)
     asked = _asked(fits, amount)
     return float((asked * found).sum() / asked.sum())
 
@@ -121,7 +134,7 @@ def window_evidence(fits: Fits) -> NDArray[np.float64]:
     usual = weight / np.maximum(weight.mean(axis=0), 1e-30)
     asked = _asked(fits, amount) * usual
     total = asked.sum(axis=1)
-    found = (asked * fits.evidence * (fits.gain < LEAKS)).sum(axis=1)
+    found = (asked * fits.evidence * leaks(fits)).sum(axis=1)
     return np.asarray(found / np.maximum(total, max(0.15 * total.mean(), 1e-30)))
 
 

@@ -13,7 +13,7 @@ from stemd.quality.verdict import clock
 
 mpl.use("Agg")
 from matplotlib.figure import Figure
-from matplotlib.ticker import FuncFormatter
+from matplotlib.ticker import FuncFormatter, MaxNLocator
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -38,17 +38,25 @@ SHOWN_SECONDS: Final = 10.0
 def draw(path: Path, report: Report, request: Request, outlines: Mapping[str, NDArray[np.float32]]) -> None:
     """Draw the report into a PNG file of 1,400 by 1,100 points."""
     figure = Figure(figsize=(14, 11), dpi=100, layout="constrained")
-    axes = figure.subplots(5, 1, height_ratios=[1, 1, 1.5, 1.5, 2.2])
+    grid = figure.add_gridspec(5, 2, height_ratios=[1, 1, 1.5, 1.5, 2.2])
+    axes = [figure.add_subplot(grid[row, :]) for row in range(4)]
     _headline(figure, report)
     pair = (report.vocals, report.accompaniment)
     for axis, name, colour in zip(axes[:2], pair, (VOCAL, BAND), strict=True):
         _waveform(axis, report, name, outlines, colour)
     _levels(axes[2], report)
     _bleed(axes[3], report)
-    for axis in axes[:4]:
+    for axis in axes:
         _timeline(axis, report)
-    _spectrogram(axes[4], report, request)
+    for column, (name, colour) in enumerate(zip(_heard(report), (BAND, VOCAL), strict=False)):
+        _spectrogram(figure.add_subplot(grid[4, column]), report, request, name, colour)
     figure.savefig(path, format="png")
+
+
+def _heard(report: Report) -> list[str]:
+    """The stems whose spectrograms are shown: the accompaniment, and the vocal to compare; else the first two."""
+    main = [name for name in (report.accompaniment, report.vocals) if name is not None]
+    return main if len(main) > 1 else [stem.name for stem in report.stems[:2]]
 
 
 def _headline(figure: Figure, report: Report) -> None:
@@ -103,8 +111,7 @@ def _bleed(axis: Axes, report: Report) -> None:
     limit = report.thresholds.bleed_db
     if limit is not None:
         axis.axhline(limit, color=MARK, linewidth=1, linestyle="--")
-        axis.annotate(f"flagged above {limit:g} dB", (1, limit), xycoords=("axes fraction", "data"), ha="right",
-                      va="bottom", color=MARK, fontsize=9)  # fmt: skip
+        axis.set_title(f"flagged above {limit:g} dB", loc="right", color=MARK, fontsize=9, pad=2)
     if report.main is None:
         return
     when, values = _thinned(np.asarray(report.main.windows), report.main.step)
@@ -136,25 +143,25 @@ def worst(report: Report) -> Flag | None:
     return report.flags[0] if report.flags else None
 
 
-def _spectrogram(axis: Axes, report: Report, request: Request) -> None:
+def _spectrogram(axis: Axes, report: Report, request: Request, name: str, colour: str) -> None:
+    """The seconds worth hearing: a leak shows as the vocal's lines in the accompaniment."""
     flag = worst(report)
     start, end = _shown(report, flag)
-    name = report.accompaniment or (report.stems[0].name if report.stems else "")
     sound, rate = excerpt(request, report, name, start, end)
     size = 2048
     if len(sound) < size:
         axis.axis("off")
         return
-    power = _power(sound, size)
-    picture = 10 * np.log10(np.maximum(power.T, 1e-12))
+    picture = 10 * np.log10(np.maximum(_power(sound, size).T, 1e-12))
     top = float(picture.max())
     extent = (start, end, 0.0, rate / 2000)
     axis.imshow(picture, origin="lower", aspect="auto", extent=extent, cmap="magma", vmin=top - 75, vmax=top)
     axis.set_ylim(0, min(8.0, rate / 2000))
     axis.set_ylabel("kHz")
+    axis.xaxis.set_major_locator(MaxNLocator(8, integer=True))
     axis.xaxis.set_major_formatter(FuncFormatter(lambda seconds, _: clock(seconds)))
-    what = flag.text if flag is not None and flag.metric == "bleed" else "the loudest seconds of the vocal"
-    axis.set_title(f"{name} from {clock(start)} to {clock(end)}: {what}", loc="left", fontsize=11)
+    what = "the worst range" if flag is not None else "where the vocal is loudest"
+    axis.set_title(f"{name}, {clock(start)} to {clock(end)}: {what}", loc="left", fontsize=11, color=colour)
 
 
 def _shown(report: Report, flag: Flag | None) -> tuple[float, float]:
