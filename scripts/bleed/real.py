@@ -1,6 +1,7 @@
-"""Real separations, labelled from the true stems: does the score rise where the bleed does?"""
+"""Real separations, labelled from the true stems: whether the score rises where the bleed does."""
 
 import pickle
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
@@ -21,7 +22,7 @@ DRAWS = 400
 def figures(songs: Path, separated: Path, cache: Path) -> dict[str, Any]:
     """Rank correlations over all separations with their 90 % intervals, and one row a song."""
     kept = cache / "real.rows"
-    rows = pickle.loads(kept.read_bytes()) if kept.exists() else _rows(songs, separated)
+    rows = pickle.loads(kept.read_bytes()) if kept.exists() else _rows(songs, separated)  # noqa: S301 - our own file
     kept.write_bytes(pickle.dumps(rows))
     true = np.asarray([row["true_db"] for row in rows])
     return {
@@ -48,7 +49,7 @@ def true_bleed(vocals: np.ndarray, error: np.ndarray, rate: int) -> float:
     edges = [int(each) for each in np.round(np.minimum(EDGES_HZ, 0.45 * rate) * size(rate) / rate)]
     leaked = total = 0.0
     for voice, rest in [*spectra.feed([vocals, error]), *spectra.finish()]:
-        for low, high in zip(edges[:-1], edges[1:], strict=True):
+        for low, high in pairwise(edges):
             v, e = (each[..., low:high].reshape(len(each), -1) for each in (voice, rest))
             power = (np.abs(v) ** 2).sum(axis=1)
             leaked += float((np.abs((e * v.conj()).sum(axis=1)) ** 2 / np.maximum(power, 1e-12)).sum())

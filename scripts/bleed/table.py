@@ -9,8 +9,7 @@ def table(found: dict[str, Any]) -> str:
     """Give the tables: by level, by hard case, and on real separations if there were any."""
     songs = found["songs"]
     lines = [
-        f"Thresholds from {songs['calibration']} songs, figures on {songs['told']} others; in brackets 90 % bootstrap "
-        "intervals over songs.",
+        f"Thresholds from {songs['calibration']} songs, figures on {songs['told']} others; in brackets 90 % intervals.",
         "",
         f"| leak | ROC area | found at {FALSE_ALARMS:.0%} false alarms | level within 2 dB | bias | time overlap |",
         "|---|---|---|---|---|---|",
@@ -22,10 +21,7 @@ def table(found: dict[str, Any]) -> str:
         )
     lines += [
         "",
-        f"At -20 dB and above: level within 2 dB for {_share(found['level_within_2_db'])}, time overlap "
-        f"{_plain(found['ranges'], 2)}. Clean stems over the default threshold of {LIMIT:g} dB: "
-        f"{_share(found['false_alarms_at_limit'])}; over the 5 % border ({found['border_db']:.1f} dB): "
-        f"{_share(found['false_alarms_at_border'])}.",
+        _sentence(found),
         "",
         f"| hard case | clean, over {found['border_db']:.1f} dB | clean, over {LIMIT:g} dB | leak of -20 dB found |",
         "|---|---|---|---|",
@@ -39,12 +35,22 @@ def table(found: dict[str, Any]) -> str:
     return "\n".join(lines) + "\n"
 
 
+def _sentence(found: dict[str, Any]) -> str:
+    return (
+        f"At -20 dB and above: level within 2 dB for {_share(found['level_within_2_db'])}, time overlap "
+        f"{_plain(found['ranges'], 2)}. Clean stems over the default threshold of {LIMIT:g} dB: "
+        f"{_share(found['false_alarms_at_limit'])}; over the 5 % border ({found['border_db']:.1f} dB): "
+        f"{_share(found['false_alarms_at_border'])}."
+    )
+
+
 def _real(real: dict[str, Any]) -> list[str]:
-    return [
+    text = (
         f"On {real['songs']} real separations of the embedded model, Spearman's rank correlation with the true bleed: "
         f"score {_plain(real['score'], 2)}, level {_plain(real['level'], 2)}, RMS-envelope correlation "
-        f"{_plain(real['envelope'], 2)}.",
-    ]
+        f"{_plain(real['envelope'], 2)}."
+    )
+    return [text]
 
 
 def _share(figure: Figure) -> str:
