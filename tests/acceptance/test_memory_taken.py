@@ -83,7 +83,7 @@ while sys.stdin.readline():
 """
 
 
-def test_another_program_takes_the_memory_of_the_group(stemd, tone, group):
+def test_another_program_takes_the_memory_of_the_group(group, stemd, tone):
     """The kernel kills the engine and neither the daemon nor the other program; the job goes on when memory is back."""
     stemd.configure(DELIVER)
     tone(stemd.home / "in/song.wav", 20)
