@@ -56,7 +56,7 @@ def put(folder, name, script):
 
 def run(script, *args, path=None, **more):
     env = {**os.environ, "PATH": str(path) if path else os.environ["PATH"], **more}
-    return subprocess.run([script, *args], cwd="/", env=env, capture_output=True, text=True, timeout=60, check=False)
+    return subprocess.run([script, *args], cwd="/", env=env, capture_output=True, text=True, timeout=150, check=False)
 
 
 def asked(checkout):
