@@ -19,6 +19,7 @@ import numpy as np
 import pytest
 
 from stemd import wav
+from stemd.codec import making
 from stemd.errors import EnvironmentFault, StemdError, Stopping
 from stemd.model import Finished
 from stemd.stages import deliver
@@ -318,8 +319,8 @@ def full(studio: Studio, source: Path) -> Any:
     """A job whose outbox was full once it was encoded, and is not any more."""
     work = studio.separated(source, GAINS)
     with pytest.MonkeyPatch.context() as patch:
-        real = deliver.free_bytes
-        patch.setattr(deliver, "free_bytes", lambda folder: 1000 if folder == studio.outbox else real(folder))
+        real = making.free_bytes
+        patch.setattr(making, "free_bytes", lambda folder: 1000 if folder == studio.outbox else real(folder))
         with pytest.raises(EnvironmentFault) as caught:
             deliver.run(work)
     assert caught.value.code == "outbox-full"
@@ -328,7 +329,7 @@ def full(studio: Studio, source: Path) -> Any:
 
 
 def test_what_is_encoded_outlasts_a_full_outbox(full: Any, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(deliver, "ask", None)  # nothing is encoded again
+    monkeypatch.setattr(making, "ask", None)  # nothing is encoded again
     assert isinstance(deliver.run(full), Finished)
 
 

@@ -4,26 +4,20 @@ from __future__ import annotations
 
 import contextlib
 import dataclasses
-import hashlib
-import json
 import os
 import time
 from pathlib import Path, PurePosixPath
 from typing import TYPE_CHECKING, Any, Final
 
-from stemd import __version__
-from stemd.codec.ask import ask
-from stemd.errors import EnvironmentFault, StemdError, WorkerFault
-from stemd.files import digest, drop_tree, faults_in, free_bytes, read_fact, read_json, sync_folder, write_json
+from stemd.codec.making import Made, Order, check_room, make
+from stemd.errors import StemdError, WorkerFault
+from stemd.files import digest, drop_tree, faults_in, read_fact, read_json, write_json
 from stemd.files.names import Place, places, split
 from stemd.files.plan import longest_name
 from stemd.files.publish import Item, Shelf, abandon, publish, resume
-from stemd.formats import GUARDS, SANDBOX, resampler
 from stemd.formats.manifest import manifest, readable
-from stemd.formats.outgoing import Shape, encode_command, expected_bytes, metadata, resample_command, shape
 from stemd.model import Artifact, Finished, Mix
 from stemd.stages import copies
-from stemd.tools import run as run_tool
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -35,13 +29,8 @@ JOURNALS: Final = {"outbox": copies.OUTBOX_JOURNAL, "review": copies.JOURNAL}
 """What was published where, in the job's folder; `files.publish` writes and reads them."""
 
 _MADE: Final = "delivery"
-_FACT: Final = "delivery.json"
 _MANIFEST: Final = "manifest"
 _QUALITY: Final = "quality"
-_RESERVE: Final = 64 * 1024**2
-_LARGEST_COVER: Final = 16 * 1024**2  # bytes; a FLAC picture block ends there
-_LEAST: Final = 300.0
-_SLOWEST: Final = 2.0  # seconds of work per second of sound and stem
 _MAKING: Final = 0.7  # of the stage's progress; the rest is publishing
 
 
@@ -80,11 +69,11 @@ def _shelf(work: Work, what: str) -> Shelf:
     return Shelf(folder, work.folder / JOURNALS[what], work.job.id, what, work.stop)
 
 
-def _published(work: Work, shelf: Shelf, made: _Made) -> tuple[Artifact, ...]:
+def _published(work: Work, shelf: Shelf, made: Made) -> tuple[Artifact, ...]:
     items = _items(work, shelf, made)
     total = max(sum(item.size for item in items), 1)
     with faults_in(shelf.what, shelf.folder):
-        _check_room(shelf.folder, total, shelf.what)
+        check_room(shelf.folder, total, shelf.what)
     told = dataclasses.replace(
         shelf, progress=lambda done: work.progress(_MAKING + (1 - _MAKING) * min(done / total, 1.0), {})
     )
@@ -97,121 +86,21 @@ def _published(work: Work, shelf: Shelf, made: _Made) -> tuple[Artifact, ...]:
         raise WorkerFault(error.code, error.message, error.hint) from error
 
 
-# ------------------------------------------------------------------------------------------------- making the files
-
-
-@dataclasses.dataclass(frozen=True, slots=True)
-class _Made:
-    """The encoded set in the job's folder. files: stem to its file; manifest and extras are made anew each time."""
-
-    folder: Path
-    mix: Mix
-    shape: Shape
-    files: Mapping[str, Mapping[str, Any]]
-
-
-def _made(work: Work) -> _Made:
-    """Encode the stems, or find them encoded by an earlier try with the same wishes."""
-    mix = read_fact(work.folder / "mix.json", Mix)
+def _made(work: Work) -> Made:
     separation = read_json(work.folder / "separation.json")
-    made = shape(work.rule, mix)
-    folder = work.folder / _MADE
-    wishes = _wishes(work, made)
-    with contextlib.suppress(StemdError):
-        kept = read_json(folder / _FACT)
-        if kept["wishes"] == wishes:
-            return _Made(folder, mix, made, kept["files"])
-    with faults_in("state", work.folder):
-        drop_tree(folder)
-        folder.mkdir()
-        _check_room(work.folder, _needed(mix, made, len(separation["files"])), "state")
-    files = _encoded(work, mix, made, separation["files"], folder)
-    with faults_in("state", work.folder):
-        sync_folder(folder)
-        sync_folder(work.folder)
-    write_json(folder / _FACT, {"wishes": wishes, "files": files})
-    return _Made(folder, mix, made, files)
+    order = Order(
+        rule=work.rule,
+        mix=read_fact(work.folder / "mix.json", Mix),
+        stems={stem: work.results / work.job.key / name for stem, name in separation["files"].items()},
+        key=work.job.key,
+        source=work.source,
+        title=readable(_track(work.job.name)),
+        folder=work.folder / _MADE,
+    )
+    return make(order, stop=work.stop, progress=lambda part: work.progress(part * _MAKING, {}))
 
 
-def _wishes(work: Work, made: Shape) -> str:
-    """A digest of all that decides about the files' bytes."""
-    rule = work.rule
-    parts = [
-        __version__, work.job.key, work.job.sha256, os.fsdecode(work.job.name), dataclasses.astuple(made),
-        rule.format, rule.bit_depth, rule.bitrate, rule.mp3_quality, rule.clip,
-    ]  # fmt: skip
-    return hashlib.sha256(json.dumps(parts).encode()).hexdigest()
-
-
-def _needed(mix: Mix, made: Shape, stems: int) -> int:
-    resampled = (made.rate, made.channels, made.frames) != (mix.sample_rate, mix.channels, mix.frames)
-    samples = made.frames * made.channels * 4 if resampled else 0
-    return stems * (expected_bytes(made) + samples)
-
-
-def _encoded(work: Work, mix: Mix, made: Shape, stems: Mapping[str, str], folder: Path) -> dict[str, dict[str, Any]]:
-    cover = _cover(work, mix)
-    asked = []
-    for stem, name in stems.items():
-        source, target = work.results / work.job.key / name, folder / f"{stem}.{work.rule.format}"
-        if not source.exists():
-            raise StemdError(
-                "lost-result", f"the kept stem {source} is gone", f"separate again: stemd retry {work.job.id}"
-            )
-        tags = folder / f"{stem}.tags"
-        title = f"{mix.source.tags.get('title') or readable(_track(work.job.name))} ({stem})"
-        text = metadata(work.rule, mix.source.tags, title, cover.read_bytes() if cover else None)
-        with faults_in("state", folder):
-            tags.write_text(text, encoding="utf-8", errors="replace")
-        asked.append(
-            {
-                "name": stem,
-                "source": str(source),
-                "target": str(target),
-                "resample": resample_command(source, made, mix, resampler()),
-                "encode": encode_command(work.rule, made, target, tags, cover),
-            }
-        )
-    question = {
-        "do": "encode", "stems": asked, "rate": made.rate, "channels": made.channels, "frames": made.frames,
-        "kind": made.kind, "lossy": made.lossy, "clip": work.rule.clip,
-    }  # fmt: skip
-    timeout = _LEAST + _SLOWEST * mix.seconds * len(asked)
-    done = ask(question, timeout=timeout, stop=work.stop, progress=lambda part: work.progress(part * _MAKING, {}))
-    files = dict(done["files"])
-    return {stem: {**files[stem], "file": f"{stem}.{work.rule.format}"} for stem in stems}
-
-
-def _cover(work: Work, mix: Mix) -> Path | None:
-    """Take the cover out of the source, undecoded; none is no fault."""
-    index = mix.source.cover_stream
-    if index is None:
-        return None
-    cover = work.folder / "cover"
-    argv: list[str | Path] = [
-        "ffmpeg", "-hide_banner", "-nostdin", "-v", "error", "-y", *GUARDS, "-i", work.source,
-        "-map", f"0:{index}", "-c", "copy", "-frames:v", "1", "-f", "image2", "-update", "1", cover,
-    ]  # fmt: skip
-    done = run_tool(argv, timeout=_LEAST, stop=work.stop, limits=SANDBOX)
-    if done.returncode != 0 or not cover.exists() or cover.stat().st_size > _LARGEST_COVER:
-        return None
-    return cover if cover.read_bytes().startswith((b"\xff\xd8\xff", b"\x89PNG")) else None
-
-
-def _check_room(folder: Path, needed: int, what: str) -> None:
-    free = free_bytes(folder)
-    if free < needed + _RESERVE * (what == "state"):
-        raise EnvironmentFault(
-            f"{what}-full",
-            f"the stems need {needed / 1e6:,.0f} MB in {folder}, {free / 1e6:,.0f} MB are free",
-            "free some space; the job then resumes",
-        )
-
-
-# ------------------------------------------------------------------------------------------------ names and manifest
-
-
-def _items(work: Work, shelf: Shelf, made: _Made) -> list[Item]:
+def _items(work: Work, shelf: Shelf, made: Made) -> list[Item]:
     """The set as it is to appear: stems, for a listener the report, and last the manifest that names them all."""
     stems = list(made.files)
     below, papers = _below(work.job.name), (_QUALITY, _MANIFEST)
@@ -274,7 +163,7 @@ def _report(work: Work) -> list[Path]:
     return [file for file in found if file.exists()]
 
 
-def _manifest(work: Work, made: _Made, names: Mapping[str, str]) -> dict[str, Any]:
+def _manifest(work: Work, made: Made, names: Mapping[str, str]) -> dict[str, Any]:
     separation = read_json(work.folder / "separation.json")
     quality = work.folder / "quality.json"
     files = [
@@ -282,7 +171,7 @@ def _manifest(work: Work, made: _Made, names: Mapping[str, str]) -> dict[str, An
         for stem, told in made.files.items()
     ]
     return manifest(
-        work.job, work.rule, made.mix, made.shape, files=files, separation=separation,
+        work.job, work.rule, read_fact(work.folder / "mix.json", Mix), made.shape, files=files, separation=separation,
         quality=read_json(quality) if quality.exists() else None,
     )  # fmt: skip
 

@@ -1,0 +1,157 @@
+"""The daemon's side of encoding: orders a set of files from `stemd.codec` and keeps it until it is published."""
+
+from __future__ import annotations
+
+import contextlib
+import dataclasses
+import hashlib
+import json
+from typing import TYPE_CHECKING, Any, Final
+
+from stemd import __version__
+from stemd.codec.ask import ask
+from stemd.errors import EnvironmentFault, StemdError
+from stemd.files import drop_tree, faults_in, free_bytes, read_json, sync_folder, write_json
+from stemd.formats import GUARDS, SANDBOX, resampler
+from stemd.formats.outgoing import Shape, encode_command, expected_bytes, metadata, resample_command, shape
+from stemd.tools import run
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping
+    from pathlib import Path
+    from threading import Event
+
+    from stemd.model import Mix, Rule
+
+_FACT: Final = "delivery.json"
+_RESERVE: Final = 64 * 1024**2  # bytes that stay free on the state folder's disk
+_LARGEST_COVER: Final = 16 * 1024**2  # bytes; a FLAC picture block ends there
+_LEAST: Final = 300.0
+_SLOWEST: Final = 2.0  # seconds of work per second of sound and stem
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class Order:
+    """What is to be made. The files depend on nothing else.
+
+    stems: name to file, a WAV of float32 like the mix. key: separation key. source: the recording, for its cover.
+    title: of the recording if it names none. folder: where the set is made and kept; its parent is there.
+    """
+
+    rule: Rule
+    mix: Mix
+    stems: Mapping[str, Path]
+    key: str
+    source: Path
+    title: str
+    folder: Path
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class Made:
+    """An encoded set on a local disk. files: stem to file (a name), sha256, size in bytes, peak and gain (linear)."""
+
+    folder: Path
+    shape: Shape
+    files: Mapping[str, Mapping[str, Any]]
+
+
+def make(order: Order, *, stop: Event, progress: Callable[[float], None]) -> Made:
+    """Encode the stems, or find them encoded by an earlier try with the same order.
+
+    progress: told the fraction done, 0 to 1. Raises EnvironmentFault("state-full", "tool-missing", ..), Stopping,
+    WorkerFault, StemdError("lost-result", "timeout").
+    """
+    made = shape(order.rule, order.mix)
+    wishes = _wishes(order, made)
+    with contextlib.suppress(StemdError):
+        kept = read_json(order.folder / _FACT)
+        if kept["wishes"] == wishes:
+            return Made(order.folder, made, kept["files"])
+    home = order.folder.parent
+    with faults_in("state", home):
+        drop_tree(order.folder)
+        order.folder.mkdir()
+        check_room(home, _needed(order, made) + _RESERVE, "state")
+    files = _encoded(order, made, stop, progress)
+    with faults_in("state", home):
+        sync_folder(order.folder)
+        sync_folder(home)
+    write_json(order.folder / _FACT, {"wishes": wishes, "files": files})
+    return Made(order.folder, made, files)
+
+
+def check_room(folder: Path, needed: int, what: str) -> None:
+    """Raise EnvironmentFault(f"{what}-full") unless `needed` bytes are free; OSError if nobody can tell."""
+    free = free_bytes(folder)
+    if free < needed:
+        raise EnvironmentFault(
+            f"{what}-full",
+            f"the stems need {needed / 1e6:,.0f} MB in {folder}, {free / 1e6:,.0f} MB are free",
+            "free some space; the job then resumes",
+        )
+
+
+def _wishes(order: Order, made: Shape) -> str:
+    """A digest of all that decides about the files' bytes."""
+    rule = order.rule
+    parts = [
+        __version__, order.key, sorted(order.stems), order.title, sorted(order.mix.source.tags.items()),
+        dataclasses.astuple(made), rule.format, rule.bit_depth, rule.bitrate, rule.mp3_quality, rule.clip,
+    ]  # fmt: skip
+    return hashlib.sha256(json.dumps(parts).encode()).hexdigest()
+
+
+def _needed(order: Order, made: Shape) -> int:
+    mix = order.mix
+    resampled = (made.rate, made.channels, made.frames) != (mix.sample_rate, mix.channels, mix.frames)
+    samples = made.frames * made.channels * 4 if resampled else 0
+    return len(order.stems) * (expected_bytes(made) + samples)
+
+
+def _encoded(order: Order, made: Shape, stop: Event, progress: Callable[[float], None]) -> dict[str, dict[str, Any]]:
+    cover = _cover(order, stop)
+    question = {
+        "do": "encode", "stems": [_asked(order, made, stem, cover) for stem in order.stems], "rate": made.rate,
+        "channels": made.channels, "frames": made.frames, "kind": made.kind, "lossy": made.lossy,
+        "clip": order.rule.clip,
+    }  # fmt: skip
+    timeout = _LEAST + _SLOWEST * order.mix.seconds * len(order.stems)
+    files = dict(ask(question, timeout=timeout, stop=stop, progress=progress)["files"])
+    return {stem: {**files[stem], "file": f"{stem}.{order.rule.format}"} for stem in order.stems}
+
+
+def _asked(order: Order, made: Shape, stem: str, cover: Path | None) -> dict[str, Any]:
+    """The part of the question that is about one stem."""
+    source, target = order.stems[stem], order.folder / f"{stem}.{order.rule.format}"
+    if not source.exists():
+        raise StemdError("lost-result", f"the kept stem {source} is gone", "separate again: stemd retry JOB")
+    tags = order.folder / f"{stem}.tags"
+    known = order.mix.source.tags
+    title = f"{known.get('title') or order.title} ({stem})"
+    text = metadata(order.rule, known, title, cover.read_bytes() if cover else None)
+    with faults_in("state", order.folder.parent):
+        tags.write_text(text, encoding="utf-8", errors="replace")
+    return {
+        "name": stem,
+        "source": str(source),
+        "target": str(target),
+        "resample": resample_command(source, made, order.mix, resampler()),
+        "encode": encode_command(order.rule, made, target, tags, cover),
+    }
+
+
+def _cover(order: Order, stop: Event) -> Path | None:
+    """Take the cover out of the source, undecoded; none is no fault."""
+    index = order.mix.source.cover_stream
+    if index is None:
+        return None
+    cover = order.folder / "cover"
+    argv: list[str | Path] = [
+        "ffmpeg", "-hide_banner", "-nostdin", "-v", "error", "-y", *GUARDS, "-i", order.source,
+        "-map", f"0:{index}", "-c", "copy", "-frames:v", "1", "-f", "image2", "-update", "1", cover,
+    ]  # fmt: skip
+    done = run(argv, timeout=_LEAST, stop=stop, limits=SANDBOX)
+    if done.returncode != 0 or not cover.exists() or cover.stat().st_size > _LARGEST_COVER:
+        return None
+    return cover if cover.read_bytes().startswith((b"\xff\xd8\xff", b"\x89PNG")) else None
