@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import signal
 from typing import TYPE_CHECKING, Any, Final
 
 import uvicorn
@@ -25,6 +26,7 @@ def serve(studio: Studio, host: str, port: int) -> None:
         make_app(studio), host=host, port=port, log_config=None, access_log=False, server_header=False,
         proxy_headers=False, timeout_graceful_shutdown=_GRACE, lifespan="off", ws="none",
     )  # fmt: skip
+    signal.signal(signal.SIGTERM, lambda *_: None)  # uvicorn raises it again once it has ended in good order
     _Server(config).run()
 
 
@@ -32,7 +34,7 @@ def check(host: str, token: str) -> None:
     """Raise StemdError "usage" unless the address is this machine's own, or a token guards it."""
     if not is_loopback(host) and not token:
         raise StemdError(
-            "usage", f"{host} can be reached by others: the pages then need a token",
+            "usage", f"{host} can be reached by others, which needs a token",
             "set STEMD_WEB_TOKEN to a long random word, or leave --host out",
         )  # fmt: skip
     if token and len(token) < _SHORTEST:

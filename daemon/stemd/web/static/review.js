@@ -4,7 +4,7 @@ import { ask, get, name } from "./http.js";
 import { keys } from "./keys.js";
 import { Mixer } from "./mixer.js";
 import { Transport } from "./transport.js";
-import { clock, draw, spacing } from "./waveform.js";
+import { clock, draw, peak, spacing } from "./waveform.js";
 
 const LEAD = 2; // seconds before a flag from which it is heard
 const $ = (id) => document.getElementById(id);
@@ -40,12 +40,15 @@ async function begin() {
 function choose(index) {
   chosen = index;
   flag = -1;
-  mixer.hear(index);
   const result = facts.results[index];
+  $("stems").replaceChildren(...mixer.tracks(index).map((track, n) => strip(track, n, index)));
+  mixer.hear(index);
+  mixer.tracks(index).forEach((track, n) => {
+    $("stems").children[n].querySelector("input").value = track.gainDb;
+  });
   $("results").replaceChildren(...(facts.results.length > 1 ? facts.results.map(tab) : []));
   $("flags").replaceChildren(...flags().map(flagLine));
   $("where").textContent = `· ${clock(transport.seconds)} · ${result.model} · in ${result.folder}`;
-  $("stems").replaceChildren(...mixer.tracks(index).map((track, n) => strip(track, n, index)));
   const summed = result.sum_is_mix;
   $("mix").disabled = !summed;
   if (!summed) $("mix").title = "The stems here do not add up to the mix";
@@ -76,9 +79,7 @@ function tab(result, index) {
 function flagLine(each, index) {
   const line = document.createElement("li");
   const button = document.createElement("button");
-  const time = document.createElement("time");
-  time.textContent = `${clock(each.start)}–${clock(each.end)}`;
-  button.append(time, each.text);
+  button.textContent = each.text;
   button.onclick = () => hearFlag(index);
   line.append(button);
   return line;
@@ -105,7 +106,6 @@ function strip(track, n, index) {
   row.querySelector(".mute").onclick = () => mixer.mute(index, n);
   const gain = row.querySelector("input");
   gain.setAttribute("aria-label", `Gain of ${track.name}`);
-  gain.value = track.gainDb;
   gain.oninput = () => mixer.setGain(index, n, Number(gain.value));
   row.querySelector("canvas").onclick = (event) => {
     transport.seek((event.offsetX / event.target.clientWidth) * transport.seconds);
@@ -116,9 +116,10 @@ function strip(track, n, index) {
 function redraw() {
   const style = getComputedStyle(document.documentElement);
   const { curves = { step: 0.5 } } = facts.results[chosen].quality;
+  const loudest = Math.max(...mixer.tracks(chosen).map((track) => peak(curves[track.name] ?? [])));
   mixer.tracks(chosen).forEach((track, n) => {
     draw($("stems").children[n].querySelector("canvas"), {
-      levels: curves[track.name] ?? [], step: curves.step, seconds: transport.seconds, flags: flags(),
+      levels: curves[track.name] ?? [], step: curves.step, seconds: transport.seconds, flags: flags(), loudest,
       colour: style.getPropertyValue(`--stem-${n % 6}`), mark: style.getPropertyValue("--warn"),
     });
   });

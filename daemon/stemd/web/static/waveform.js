@@ -1,9 +1,16 @@
 // Draws a stem's level over time, from the half-second levels that the check has measured, with what was flagged.
 
-const FLOOR = -60; // dBFS that count as silence
+const SPAN = 45; // dB from a stem's loudest window down to nothing
+const SILENCE = -100; // dBFS
 
-/** Draw on a canvas. levels: dBFS, null for silence. flags: [{start, end}] in seconds. */
-export function draw(canvas, { levels, step, seconds, flags, colour, mark }) {
+/** The loudest of a stem's levels, dBFS. */
+export const peak = (levels) => levels.reduce((most, level) => Math.max(most, level ?? SILENCE), SILENCE);
+
+/**
+ * Draw on a canvas. levels: dBFS, null for silence. flags: [{start, end}] in seconds. loudest: of all stems, dBFS; a
+ * quiet stem is drawn lower than a loud one, but never so low that its shape is lost.
+ */
+export function draw(canvas, { levels, step, seconds, flags, loudest, colour, mark }) {
   const ratio = devicePixelRatio || 1;
   const width = (canvas.width = Math.max(1, Math.round(canvas.clientWidth * ratio)));
   const height = (canvas.height = Math.max(1, Math.round(canvas.clientHeight * ratio)));
@@ -14,20 +21,22 @@ export function draw(canvas, { levels, step, seconds, flags, colour, mark }) {
   for (const flag of flags) pen.fillRect(x(flag.start), 0, Math.max(2 * ratio, x(flag.end) - x(flag.start)), height);
   pen.globalAlpha = 0.95;
   pen.fillStyle = colour;
-  bars(pen, { levels, step, seconds, width, height, ratio });
+  bars(pen, { levels, step, seconds, width, height, ratio, loudest });
   pen.globalAlpha = 1;
   pen.fillStyle = mark;
   for (const flag of flags) pen.fillRect(x(flag.start), 0, Math.max(2 * ratio, x(flag.end) - x(flag.start)), 3 * ratio);
 }
 
 /** One bar for every few pixels, mirrored about the middle: the loudest window within it. */
-function bars(pen, { levels, step, seconds, width, height, ratio }) {
+function bars(pen, { levels, step, seconds, width, height, ratio, loudest }) {
   const pitch = 3 * ratio;
+  const top = peak(levels);
+  const full = height * 0.92 * (1 - 0.6 * Math.min(1, (loudest - top) / SPAN));
   for (let left = 0; left < width; left += pitch) {
     const first = Math.floor(((left / width) * seconds) / step);
     const last = Math.max(first + 1, Math.ceil((((left + pitch) / width) * seconds) / step));
-    const loudest = Math.max(FLOOR, ...levels.slice(first, last).map((level) => level ?? FLOOR));
-    const tall = Math.max(ratio, ((loudest - FLOOR) / -FLOOR) ** 1.6 * height * 0.92);
+    const above = Math.max(0, peak(levels.slice(first, last)) - top + SPAN) / SPAN;
+    const tall = top <= SILENCE ? ratio : Math.max(ratio, above ** 1.3 * full);
     pen.fillRect(left, (height - tall) / 2, pitch - ratio, tall);
   }
 }

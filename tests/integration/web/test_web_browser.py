@@ -1,0 +1,245 @@
+"""The review page in headless Chromium: heard, seen, decided, by mouse, by keys, and on a phone."""
+
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from stemd.model import Status
+
+pytestmark = [pytest.mark.slow, pytest.mark.timeout(400)]
+PHONE = (390, 844)
+STEMD = Path(sys.executable).with_name("stemd")
+
+
+@pytest.fixture(scope="session")
+def browser(tmp_path_factory):
+    fake = pytest.importorskip("browser")
+    if fake.CHROMIUM is None:
+        pytest.skip("Chromium is missing (Debian: apt-get install chromium)")
+    opened = fake.Browser(tmp_path_factory.mktemp("chromium"))
+    yield opened
+    opened.close()
+
+
+class Page:
+    """The review pages of a house."""
+
+    def __init__(self, browser, house) -> None:
+        self.browser, self.house = browser, house
+        self._web = subprocess.Popen([STEMD, "web", "--port", "0"], cwd=house.home, stderr=subprocess.PIPE, text=True)
+        self.base = re.search(r"http://\S+[0-9]", self._web.stderr.readline())[0]
+        browser.complaints.clear()
+        browser.resize(1280, 800)
+
+    def close(self) -> None:
+        """End the web server in good order; the page leaves first, so that nothing of it is missed."""
+        complaints = list(self.browser.complaints)
+        self.browser.open("about:blank")
+        self._web.terminate()
+        status = self._web.wait(20)
+        self._web.stderr.close()
+        assert (complaints, status) == ([], 0)
+
+    def review(self, job: int) -> None:
+        self.browser.open(f"{self.base}/review/{job}")
+        self.browser.wait("document.querySelectorAll('#stems .track').length > 0")
+
+    @property
+    def at(self) -> float:
+        return float(self.browser.run("document.body.dataset.at"))
+
+    @property
+    def playing(self) -> bool:
+        return self.browser.run("document.getElementById('play').getAttribute('aria-label') === 'Stop'")
+
+    def pressed(self, selector: str) -> list[bool]:
+        script = f"[...document.querySelectorAll({selector!r})].map((b) => b.getAttribute('aria-pressed') === 'true')"
+        return self.browser.run(script)
+
+    def answer(self) -> str:
+        return self.browser.wait(
+            "!['', 'Asked…'].includes(document.getElementById('answer').textContent)"
+            " && document.getElementById('answer').textContent"
+        )
+
+
+@pytest.fixture
+def studio(browser, house):
+    """A studio with two held recordings, its real web server, and the browser."""
+    house.record("first.wav")
+    house.record("second.wav")
+    house.start()
+    house.held(2)
+    opened = Page(browser, house)
+    yield opened
+    opened.close()
+
+
+def test_a_recording_is_heard_from_before_its_flag_and_approved(studio):
+    browser = studio.browser
+    studio.review(1)
+    browser.click("#flags button")
+    browser.wait("document.getElementById('play').getAttribute('aria-label') === 'Stop'")
+    browser.wait("Number(document.body.dataset.at) > 3.05")
+    assert 3.0 < studio.at < 5.5  # two seconds before 5.0
+    browser.click("#play")
+    assert not studio.playing
+    browser.click("#approve")
+    assert "job 1 is approved" in studio.answer()
+    studio.house.wait(lambda: studio.house.jobs(Status.DONE))
+    assert (studio.house.home / "out/first/vocals.wav").exists()
+    browser.click("#next")
+    browser.wait("location.pathname === '/review/2'")
+
+
+def test_everything_has_a_key(studio):
+    browser = studio.browser
+    studio.review(1)
+    browser.key(" ", "Space")
+    browser.wait("Number(document.body.dataset.at) > 0.1")
+    browser.key(" ", "Space")
+    assert not studio.playing
+    before = studio.at
+    browser.key("ArrowRight", "ArrowRight")
+    browser.wait(f"Math.abs(Number(document.body.dataset.at) - {before + 5}) < 0.05")
+    browser.key("ArrowLeft", "ArrowLeft", shift=True)
+    browser.wait(f"Math.abs(Number(document.body.dataset.at) - {before + 4}) < 0.05")
+    browser.key("1", "Digit1")
+    assert studio.pressed(".solo") == [True, False]
+    assert browser.run("[...document.querySelectorAll('.track')].map((t) => t.classList.contains('silent'))") == [
+        False, True,
+    ]  # fmt: skip
+    browser.key("1", "Digit1")
+    browser.key("@", "Digit2", shift=True)
+    assert studio.pressed(".mute") == [False, True]
+    browser.key("m")
+    assert studio.pressed("#mix") == [True]
+    browser.key("f")
+    browser.wait("Math.abs(Number(document.body.dataset.at) - 3) < 1")
+    browser.key("r")
+    browser.wait("document.getElementById('rejecting').open")
+    browser.run("document.getElementById('why').value = 'hiss throughout'")
+    browser.key("a")  # typed, not an approval
+    browser.run("document.querySelector('#rejecting button[value=ok]').click()")
+    assert "job 1 is rejected" in studio.answer()
+    studio.house.wait(lambda: studio.house.jobs(Status.FAILED))
+    note = (studio.house.home / "in/_failed/first.wav.error.txt").read_text()
+    assert "hiss throughout" in note
+    browser.key("n")
+    browser.wait("location.pathname === '/review/2'")
+
+
+def test_stems_sound_together_to_the_sample(studio):
+    """Both stems are the mix here: with one turned over, what is heard is silence exactly if they are in step."""
+    browser = studio.browser
+    studio.review(1)
+    heard = browser.run("""(async () => {
+      const { open, BLOCK } = await import("/static/sources.js");
+      const facts = await (await fetch("/api/review/1")).json();
+      const stems = facts.results[0].stems;
+      const context = new OfflineAudioContext(2, 44100 * 8, 44100);
+      for (const [n, stem] of stems.entries()) {
+        const source = await open(stem, 8, 2);
+        const gain = new GainNode(context, { gain: n ? -1 : 1 });
+        gain.connect(context.destination);
+        for (let index = 0; index * BLOCK < source.seconds; index++) {
+          const block = await source.block(index, context);
+          const node = new AudioBufferSourceNode(context, { buffer: block.buffer });
+          node.connect(gain);
+          node.start(index * BLOCK);
+        }
+      }
+      const both = await context.startRendering();
+      const one = await (await open(stems[0], 8, 2)).block(1, context);
+      const most = (buffer) => buffer.getChannelData(0).reduce((a, b) => Math.max(a, Math.abs(b)), 0);
+      return [most(both), most(one.buffer), one.buffer.length];
+    })()""")
+    assert heard[0] == 0
+    assert heard[1] > 0.1
+    assert heard[2] == 4 * 44100
+
+
+def test_a_second_result_is_compared_and_the_first_one_chosen(studio):
+    browser, house = studio.browser, studio.house
+    studio.review(1)
+    browser.key("g")
+    browser.wait("document.getElementById('rerunning').open")
+    browser.run("document.querySelector('#rerunning button[value=ok]').click()")
+    assert "separated once more with preset best" in studio.answer()
+    house.wait(lambda: [job for job in house.jobs(Status.HELD) if job.result == 2])
+    studio.review(1)
+    tabs = browser.run("[...document.querySelectorAll('#results button')].map((tab) => tab.textContent)")
+    assert [tab.partition(",")[0] for tab in tabs] == ["Result 1: as the rule says", "Result 2: preset best"]
+    browser.key("1", "Digit1")
+    browser.key(" ", "Space")
+    browser.wait("Number(document.body.dataset.at) > 0.1")
+    browser.key("b")
+    assert studio.playing  # goes on, with the same stem alone
+    assert studio.pressed(".solo") == [True, False]
+    assert browser.run("document.querySelector('#results [aria-checked=true]').textContent").startswith("Result 1")
+    browser.key("a")
+    assert "result 1 will be in the outbox" in studio.answer()
+    house.wait(lambda: house.jobs(Status.DONE))
+
+
+def test_a_phone_shows_everything_without_scrolling_sideways(studio):
+    browser = studio.browser
+    browser.resize(*PHONE, phone=True)
+    for path in ("/", "/jobs/1", "/review/1", "/api"):
+        browser.open(studio.base + path)
+        browser.wait("document.body.clientWidth > 0")
+        assert browser.run("document.documentElement.scrollWidth <= innerWidth"), path
+    studio.review(1)
+    small = browser.run(
+        "[...document.querySelectorAll('.bar button')].filter((b) => b.offsetParent)"
+        ".map((b) => b.getBoundingClientRect()).filter((r) => r.height < 38 || r.right > innerWidth || r.left < 0)"
+        ".length"
+    )
+    assert small == 0
+
+
+def test_the_queue_follows_the_daemon_by_itself(studio):
+    browser = studio.browser
+    browser.open(studio.base + "/")
+    studio.house.record("third.wav")
+    browser.wait("document.querySelector('.counts .held b').textContent === '3'")
+    browser.click("[data-ask=pause]")
+    browser.wait("document.body.textContent.includes('Paused by somebody (web)')")
+
+
+def test_a_name_that_is_markup_is_only_a_name(browser, house):
+    house.record("<img src=x onerror=document.title=1>.wav")
+    house.start()
+    house.held(1)
+    page = Page(browser, house)
+    for path in ("/", "/jobs/1", "/review/1"):
+        browser.open(page.base + path)
+        assert "onerror" in browser.run("document.querySelector('main').textContent")
+        assert browser.run("document.title") != "1"
+    page.close()
+
+
+def test_every_format_that_is_delivered_can_be_heard(browser, house):
+    kinds = ("flac", "mp3", "m4a", "opus")
+    config = (house.home / "config.toml").read_text()
+    head, _, rule = config.partition("[[rule]]")
+    for kind in kinds:
+        head += "[[rule]]" + rule.replace('"r"', f'"{kind}"').replace('"in"', f'"in/{kind}"').replace(
+            '"out"', f'"out/{kind}"').replace('"wav"', f'"{kind}"')  # fmt: skip
+        (house.home / "in" / kind).mkdir()
+    (house.home / "config.toml").write_text(head)
+    for kind in kinds:
+        house.record(f"{kind}/song.wav")
+    house.start()
+    held = house.held(len(kinds))
+    page = Page(browser, house)
+    for job in held:
+        page.review(job.id)
+        browser.key("ArrowRight", "ArrowRight")
+        browser.key(" ", "Space")
+        browser.wait("Number(document.body.dataset.at) > 5.2")
+        assert browser.run("document.getElementById('trouble').hidden"), job.rule
+    page.close()
