@@ -21,12 +21,13 @@ def make_tone(path: Path, seconds: float = 2.0, hertz: float = 220.0, rate: int 
     """A stereo tone with a slow tremolo."""
     path.parent.mkdir(parents=True, exist_ok=True)
     samples = (0.4 * sin(2 * pi * hertz * n / rate) * (1 + sin(12 * n / rate)) / 2 for n in range(int(seconds * rate)))
-    with wave.open(str(path), "wb") as file:
+    unfinished = path.with_name(f".{path.name}.part")  # so that a slow machine does not take it half written
+    with wave.open(str(unfinished), "wb") as file:
         file.setnchannels(2)
         file.setsampwidth(2)
         file.setframerate(rate)
         file.writeframes(b"".join(struct.pack("<hh", round(s * 32767), round(s * 30000)) for s in samples))
-    return path
+    return unfinished.rename(path)
 
 
 @dataclass
@@ -38,10 +39,11 @@ class Stemd:
     env: dict[str, str] = field(default_factory=lambda: dict(os.environ))
 
     def configure(self, rule: str = "", top: str = "") -> None:
+        quality = "" if "[rule.quality]" in rule else '[rule.quality]\non_flag = "deliver"'  # a tone is no song
         (self.home / "config.toml").write_text(
             f'[daemon]\nstate_dir = "state"\nrescan = 1\n[resources]\ndevice = "cpu"\nram_reserve_gb = 0\n{top}\n'
             '[[rule]]\nname = "r"\ninbox = "in"\noutbox = "out"\nmodel = "demo"\nstems = ["vocals", "no_vocals"]\n'
-            f'shifts = 0\nformat = "wav"\nsettle = 0.3\n{rule}\n'
+            f'shifts = 0\nformat = "wav"\nsettle = 0.3\n{rule}\n{quality}\n'
         )
         for folder in ("in", "out"):
             (self.home / folder).mkdir(exist_ok=True)

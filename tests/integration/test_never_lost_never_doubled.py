@@ -118,7 +118,7 @@ class Studio(RuleBasedStateMachine):
     @rule(number=st.sampled_from([signal.SIGKILL, signal.SIGKILL, signal.SIGTERM]))
     def daemon_stops(self, number):
         self.daemon.send_signal(number)
-        assert self.daemon.wait(10) in {0, -signal.SIGKILL}
+        assert self.daemon.wait(10) in {0, -number}  # one that had not begun to listen dies of the signal
         self.daemon = None
 
     def teardown(self):

@@ -36,6 +36,7 @@ def engine_environment(base: Mapping[str, str] | None = None, cores: int | None 
     tunables = [t for t in env.get("GLIBC_TUNABLES", "").split(":") if t and not t.startswith("glibc.malloc.hugetlb=")]
     env["GLIBC_TUNABLES"] = ":".join([*tunables, "glibc.malloc.hugetlb=1"])
     env.setdefault("OMP_NUM_THREADS", str(cores or usable_cores()))
+    env["CUDA_DEVICE_ORDER"] = "PCI_BUS_ID"  # cuda:N is then the card that the driver's figures call N
     env[MARK] = "1"
     return env
 

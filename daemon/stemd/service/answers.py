@@ -85,7 +85,7 @@ def _retry(asked: Asked) -> str:
         ) from fault  # fmt: skip
     change = flow.retried(f"{asked.who} asked for another try")
     asked.change(job, replace(change, facts=Finished(path=job.path, stat=stat)))
-    asked.service.forget(job.id)
+    asked.service.endings.forget(job.id)
     return f"job {job.id} is tried again from the beginning"
 
 
@@ -94,10 +94,10 @@ def _cancel(asked: Asked) -> str:
     if job.status.ended:
         raise StemdError("not-now", f"job {job.id} is {job.status} already", f"see: stemd why {job.id}")
     if job.status is Status.RUNNING:
-        asked.service.cancel_running(job.id, text)
+        asked.service.endings.cancel(job.id, text)
         return f"job {job.id} stops; its source stays where it is"
     asked.change(job, flow.cancelled(job, text))
-    asked.service.clear(job.id)
+    asked.service.endings.clear(job.id)
     copy = ", and so does what lies in the review folder" if job.for_review else ""
     return f"job {job.id} is cancelled; its source stays where it is{copy}"
 

@@ -12,16 +12,16 @@ from typing import TYPE_CHECKING, Any, Final
 
 from loguru import logger
 
-from stemd import __version__, flow, live, notify
+from stemd import __version__, live, notify
 from stemd.children import WorkerPool
 from stemd.errors import StemdError
-from stemd.files import drop_tree
 from stemd.inbox import Look
 from stemd.ledger import LedgerFull, Lock, arrivals, facts, jobs, open_for_writing, requests
-from stemd.model import Failed, Retry, Stage, Status, Withdrawn, effective
+from stemd.model import Status, effective
 from stemd.service import answers
 from stemd.service import live as describe
-from stemd.service.folders import prepare, tidy, trim
+from stemd.service.endings import Endings, shown
+from stemd.service.folders import prepare, tidy
 from stemd.service.inboxes import Inboxes, summary
 from stemd.service.planning import Planning
 from stemd.service.runner import Ended, Runner
@@ -32,7 +32,6 @@ if TYPE_CHECKING:
 
     from stemd.config import Settings
     from stemd.ledger import Ledger
-    from stemd.model import Change, Job
     from stemd.stages.work import Children
 
 _TICK: Final = 1.0  # seconds between looks at the requests, and between plans while jobs wait
@@ -56,9 +55,7 @@ class Service:
         self._stopping = False
         self._reload: Callable[[], Settings] | None = None
         self._reload_wanted = False
-        self._cancelling: dict[int, str] = {}
         self._next_plan = self._next_live = 0.0
-        self._unlucky = 0
         self._children = pool
         self._exit = contextlib.ExitStack()
         self.ledger: Ledger
@@ -66,6 +63,7 @@ class Service:
         self.runner: Runner
         self.inboxes: Inboxes
         self.planning: Planning
+        self.endings: Endings
 
     def run(self) -> int:
         """Work until told to stop, or until nothing is left. Returns the exit code, 0 or 3."""
@@ -73,7 +71,9 @@ class Service:
             self._start_up()
             while not self._stopping and not (self.once and self._nothing_left()):
                 self._tick()
-            unlucky = self._unlucky + jobs.counts(self.ledger)[Status.HELD] + self._stuck() + self.inboxes.offline()
+            unlucky = (
+                self.endings.failed + jobs.counts(self.ledger)[Status.HELD] + self._stuck() + self.inboxes.offline()
+            )
             self._shut_down()
         return 3 if self.once and unlucky else 0
 
@@ -113,6 +113,7 @@ class Service:
         self._exit.callback(self.inboxes.close)
         self._follow_inboxes()
         self.planning = Planning(self.settings, self.ledger, self.pool, self.state)
+        self.endings = Endings(self.ledger, self.runner, self.inboxes, self.planning)
         self.paused = facts.setting(self.ledger, answers.PAUSED)
         self._greet()
 
@@ -163,7 +164,8 @@ class Service:
         """Take in what a thread has posted. What cannot be written down yet stays first in the line."""
         match item:
             case Ended():
-                self._settle_stage(item)
+                self.endings.write_down(item)
+                self._next_plan = 0.0
             case Look():
                 self._admit(item)
             case rule:
@@ -178,59 +180,7 @@ class Service:
         self.inboxes.taken_in(settled)
         self._next_plan = 0.0
         for job in admitted:
-            self._log(job).info("arrived: {}", _shown(job))
-
-    def _settle_stage(self, ended: Ended) -> None:
-        """Write down how a stage ended."""
-        now = time.time()
-        if ended.lacking:
-            self.planning.fell(ended)
-        change = flow.after(ended.job, ended.outcome)
-        if ended.job.id in self._cancelling and change.status is Status.WAITING:
-            change = flow.cancelled(ended.job, self._cancelling[ended.job.id])
-        job = jobs.apply(self.ledger, ended.job, change, now)
-        self.runner.finish(ended)
-        self._cancelling.pop(job.id, None)
-        self._next_plan = 0.0
-        if isinstance(ended.outcome, Withdrawn):
-            self.inboxes.forget(job.rule, job.path)
-        if change.facts.measurement is not None:
-            self.planning.dispatch.learn([change.facts.measurement])
-        if job.twin is not None and ended.job.stage is Stage.TAKE:
-            job = self._look_after_twin(job, now)
-        self._log_end(ended, change, job)
-        if job.status.ended:
-            self._unlucky += job.status is Status.FAILED
-            self.clear(job.id)
-            self._trim_results()
-
-    def _look_after_twin(self, job: Job, now: float) -> Job:
-        """A duplicate of a finished job whose files are no longer there does the work anew."""
-        twin = jobs.get(self.ledger, job.twin or 0)
-        made = facts.artifacts(self.ledger, twin.id)
-        if twin.status is not Status.DONE or all(os.path.lexists(file.path) for file in made):
-            return job
-        return jobs.supersede(self.ledger, twin, job, now)
-
-    def forget(self, job: int) -> None:
-        """Start a job from the beginning with a clean slate; TAKE drops what was made so far."""
-        self.runner.forget(job)
-        self.planning.dispatch.forget(job)
-
-    def clear(self, job: int) -> None:
-        """Drop what was kept for a job that has ended."""
-        self.forget(job)
-        drop_tree(self.runner.work_folder / str(job))
-
-    def _trim_results(self) -> None:
-        limit = self.settings.daemon.results_gb * 1e9
-        for key in trim(self.runner.results, limit, jobs.needed_keys(self.ledger)):
-            logger.debug("dropped the kept stems {}", key[:12])
-
-    def cancel_running(self, job: int, text: str) -> None:
-        """Have a running job end as cancelled."""
-        self._cancelling[job] = text
-        self.runner.stop(job)
+            logger.bind(job=job.id, rule=job.rule, stage=str(job.stage)).info("arrived: {}", shown(job))
 
     def _answer_requests(self) -> None:
         for request in requests.unanswered(self.ledger):
@@ -243,13 +193,12 @@ class Service:
                 ok, text = False, f"{refusal.message}; {refusal.hint}"
             requests.answer(self.ledger, request, ok=ok, text=text, now=now)
             logger.info("{} asked to {}: {}", request.who, request.verb, text)
-            self._next_plan = 0.0
+            self._next_plan = self._next_live = 0.0
 
     def _start_work(self) -> None:
         now = time.monotonic()
         if now < self._next_plan:
             return
-        idle = not self.runner.running and not self.planning.waits
         for start in self.planning.plan(self.runner.running, time.time(), self.paused):
             written = self.settings.rule(start.rule)
             if written is not None:
@@ -259,6 +208,7 @@ class Service:
                 self.runner.start(job, rule, start, self.planning.dispatch.limit(job, rule, start.rung))
         for number in self.planning.outstayed(self.runner.running):
             self.runner.stop(number)
+        idle = not self.runner.running and not self.planning.waits
         self._next_plan = now + self._until_next_plan(idle=idle)
 
     def _until_next_plan(self, *, idle: bool) -> float:
@@ -341,29 +291,14 @@ class Service:
         notify.stopping("stopping: running stages end, nothing half-done stays visible")
         logger.info("stopping")
         self.runner.stop_all()
+        for left_over in self._unsettled:
+            if isinstance(left_over, Ended):
+                self.endings.write_down(left_over)
         deadline = time.monotonic() + _PATIENCE
         while self.runner.running and (left := deadline - time.monotonic()) > 0:
             with contextlib.suppress(queue.Empty):
                 item = self._mail.get(timeout=left)
                 if isinstance(item, Ended):
-                    self._settle_stage(item)
+                    self.endings.write_down(item)
         with contextlib.suppress(OSError):
             live.write(self.state, {})
-
-    def _log(self, job: Job, **more: Any) -> Any:
-        return logger.bind(job=job.id, rule=job.rule, stage=str(job.stage), **more)
-
-    def _log_end(self, ended: Ended, change: Change, job: Job) -> None:
-        rung = ended.start.rung
-        entry = self._log(ended.job, seconds=round(ended.seconds, 1), **({"device": rung.device} if rung else {}))
-        match ended.outcome:
-            case Failed(message=message):
-                entry.error("{}: {}", _shown(job), message)
-            case Retry(counts=True) | Retry(code=str(_)) if not self._stopping:
-                entry.warning("{}: {}", _shown(job), change.text)
-            case _:
-                entry.info("{}: {}", _shown(job), change.text)
-
-
-def _shown(job: Job) -> str:
-    return job.name.decode("utf-8", "replace")

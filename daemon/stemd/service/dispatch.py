@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import math
 import os
+import time
 from collections import defaultdict
+from dataclasses import replace
 from typing import TYPE_CHECKING, Final
 
 from stemd import ladder
@@ -12,6 +14,7 @@ from stemd.errors import StemdError
 from stemd.files import read_fact
 from stemd.model import Job, Mix, Need, Stage, effective
 from stemd.planner import Candidate
+from stemd.service.falls import Falls
 from stemd.stages.work import folder_of
 
 if TYPE_CHECKING:
@@ -29,6 +32,7 @@ _GROWTH_LOSSLESS: Final = 4.0
 _GROWTH_LOSSY: Final = 20.0
 """... and so many times those of a file of 140 kbit/s."""
 _FOUR_STEMS: Final = 4
+_UNUSABLE_FOR: Final = 600.0  # seconds; a driver is repaired, or torch exchanged, and the card serves again
 _UNKNOWN_SEGMENT: Final = 7.8
 _WAV_BYTES: Final = 4
 _BEFORE_MIX: Final = frozenset({Stage.TAKE, Stage.NORMALISE})
@@ -43,27 +47,42 @@ class Dispatch:
         """card: gives what is known of a model, without asking the engine; None before it was ever asked."""
         self.settings = settings
         self._card = card
-        self._falls: dict[int, list[Fall]] = defaultdict(list)
-        self._costs: dict[str, list[Measurement]] = defaultdict(list)
+        self._falls = Falls(settings.daemon.state_dir / "falls.json")
+        self._costs: dict[str, dict[tuple[str, str, int, float], Measurement]] = defaultdict(dict)
+        self._unusable: dict[str, float] = {}
 
     def learn(self, measurements: Iterable[Measurement]) -> None:
         """Take in what separations have cost, newest first or one by one."""
         for measured in measurements:
-            self._costs[measured.model].append(measured)
+            place = (measured.device, measured.precision, measured.batch, round(measured.segment, 2))
+            known = self._costs[measured.model].get(place, measured)
+            self._costs[measured.model][place] = replace(
+                measured,
+                peak_ram=max(measured.peak_ram, known.peak_ram), peak_vram=max(measured.peak_vram, known.peak_vram),
+                seconds_per_audio_second=max(measured.seconds_per_audio_second, known.seconds_per_audio_second),
+            )  # fmt: skip
 
     def fell(self, job: int, fall: Fall) -> None:
         """Memory ran out."""
-        self._falls[job].append(fall)
+        self._falls.add(job, fall)
+
+    def cannot_use(self, device: str, now: float) -> None:
+        """The engine cannot compute on a card that the driver lists: leave it out for a while. now: Unix time."""
+        self._unusable[device] = now + _UNUSABLE_FOR
 
     def forget(self, job: int) -> None:
         """The job has ended well or for good."""
-        for fall in self._falls.pop(job, ()):
-            self._falls[0].append(fall)
+        self._falls.forget(job, time.time())
 
     def lacking(self, job: int) -> str:
         """Say what a job lacked when it fell off the last rung; "" if memory never ran out."""
-        falls = self._falls.get(job)
+        falls = self._falls.of(job)
         return ladder.missing(falls) if falls else ""
+
+    def model_of(self, job: Job) -> str:
+        """Tell which model separates a job; "" when its rule is gone."""
+        rule = self.settings.rule(job.rule)
+        return effective(rule, job.preset, job.model).model if rule else ""
 
     def folders(self) -> tuple[Path, ...]:
         """Where disk is needed."""
@@ -87,7 +106,7 @@ class Dispatch:
         audio = mix.seconds if mix else 0.0
         return max(
             ladder.time_limit(option, audio)
-            for option in ladder.options([rung], ladder.Network(), self._costs[rule.model], audio=audio)
+            for option in ladder.options([rung], ladder.Network(), [*self._costs[rule.model].values()], audio=audio)
         )
 
     def _candidate(self, job: Job, rule: Rule, headroom: Headroom, now: float, work: Path) -> Candidate:
@@ -104,12 +123,13 @@ class Dispatch:
     def _options(self, job: Job, rule: Rule, headroom: Headroom, now: float, audio: float) -> tuple[Option, ...]:
         card = self._card(rule.model)
         training = card.segment if card else _UNKNOWN_SEGMENT
-        devices = ladder.devices(self.settings.resources.device, headroom)
+        unusable = {device for device, until in self._unusable.items() if now < until}
+        devices = ladder.devices(self.settings.resources.device, headroom, unusable)
         rungs = ladder.rungs(devices, rule.precision, min(rule.segment or training, training), training)
         network = ladder.Network(card.family, card.parameters, card.members) if card else ladder.Network()
-        others = [fall for number, falls in self._falls.items() if number != job.id for fall in falls]
+        others = self._falls.others(job.id, rule.model)
         return ladder.options(
-            rungs, network, self._costs[rule.model], self._falls.get(job.id, ()), others, now=now, audio=audio
+            rungs, network, [*self._costs[rule.model].values()], self._falls.of(job.id), others, now=now, audio=audio
         )
 
     def _disk(self, job: Job, rule: Rule, mix: Mix | None) -> dict[Path, int]:

@@ -13,6 +13,7 @@ if TYPE_CHECKING:
     from stemd.model import Headroom
     from stemd.service.runner import Running
 
+
 def running(stages: Iterable[Running]) -> list[dict[str, Any]]:
     """Describe the stages at work. progress: 0 to 1; seconds and eta in seconds."""
     now = time.monotonic()
@@ -20,12 +21,18 @@ def running(stages: Iterable[Running]) -> list[dict[str, Any]]:
         {
             "job": stage.job.id, "rule": stage.job.rule, "name": os.fsdecode(stage.job.name),
             "stage": stage.job.stage, "progress": round(stage.fraction, 4), "seconds": round(now - stage.since, 1),
-            "eta": stage.details.get("eta"), "x_realtime": stage.details.get("x_realtime"),
+            "eta": stage.details.get("eta"), "x_realtime": _pace(stage),
             "device": stage.start.rung.device if stage.start.rung else None,
             "rung": str(stage.start.rung) if stage.start.rung else None,
         }
         for stage in stages
     ]  # fmt: skip
+
+
+def _pace(stage: Running) -> float | None:
+    """Seconds of audio done in each second; None before the first progress and for stages without an engine."""
+    audio, seconds = stage.details.get("audio_seconds"), stage.details.get("seconds")
+    return round(audio / seconds, 2) if audio and seconds else None
 
 
 def headroom(measured: Headroom | None) -> dict[str, Any] | None:

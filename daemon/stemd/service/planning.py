@@ -5,10 +5,10 @@ from __future__ import annotations
 import time
 from typing import TYPE_CHECKING, Final
 
-from stemd import flow
+from stemd import flow, ladder
 from stemd.headroom import Meter
 from stemd.ledger import facts, jobs
-from stemd.model import Fall, Stage, Status
+from stemd.model import Stage, Status, Use
 from stemd.planner import Limits, Plan, Warm, choose
 from stemd.schedule import Manners, active, gate, yielding
 from stemd.service.dispatch import NEWCOMERS, Dispatch
@@ -41,6 +41,7 @@ class Planning:
         self._ledger, self._pool, self._state = ledger, pool, state
         self._manners = Manners()
         self._before: Plan | None = None
+        self._engines: dict[str, int] = {}
         self._follow(settings)
 
     def _follow(self, settings: Settings) -> None:
@@ -71,6 +72,7 @@ class Planning:
         settings = self.dispatch.settings
         rules = {rule.name: rule for rule in settings.rules}
         measured = self.measure(running)
+        self._engines = dict(self._pool.processes)
         self.gate = gate(settings.schedule.active, self._manners, now, paused=bool(paused))
         waiting = [job for job in jobs.waiting(self._ledger, NEWCOMERS) if self._ready(job, now)]
         plan = choose(
@@ -95,14 +97,18 @@ class Planning:
             return []
         return [job for job, stage in running.items() if stage.start.stage in _LONG]
 
-    def fell(self, ended: Ended) -> None:
-        """Memory ran out: remember how much there was, so that the job goes on with less."""
-        rung, measured = ended.start.rung, self.headroom
-        if rung is None or measured is None:
+    def settled(self, ended: Ended) -> None:
+        """Learn from how a separation ended: where memory ran out, and which card is of no use."""
+        rung, code, now = ended.start.rung, getattr(ended.outcome, "code", ""), time.time()
+        if rung is None:
             return
-        gpu = measured.gpu(rung.device)
-        room = gpu.free if gpu else measured.ram or 0
-        self.dispatch.fell(ended.job.id, Fall(rung, "vram" if gpu else "ram", room, time.time()))
+        if code == "no-gpu" and rung.on_gpu:
+            self.dispatch.cannot_use(rung.device, now)
+        if ended.lacking and self.headroom is not None:
+            own = self.headroom.own.get(self._engines.get(rung.device, 0), Use())
+            model = self.dispatch.model_of(ended.job)
+            fall = ladder.fallen(rung, ended.start.need, self.headroom, own, now, model=model, killed=code == "killed")
+            self.dispatch.fell(ended.job.id, fall)
 
     def _ready(self, job: Job, now: float) -> bool:
         """Whether a waiting job is the planner's to place; what its twin or the disk decides is settled here."""

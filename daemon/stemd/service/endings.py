@@ -1,0 +1,110 @@
+"""Writes down how stages ended, and does what follows: for later jobs to learn, for the log, to clean up."""
+
+from __future__ import annotations
+
+import os
+import time
+from typing import TYPE_CHECKING
+
+from loguru import logger
+
+from stemd import flow
+from stemd.files import drop_tree
+from stemd.ledger import facts, jobs
+from stemd.ledger.jobs import Stale
+from stemd.model import Failed, Retry, Stage, Status, Withdrawn
+from stemd.service.folders import trim
+
+if TYPE_CHECKING:
+    from stemd.ledger import Ledger
+    from stemd.model import Change, Job
+    from stemd.service.inboxes import Inboxes
+    from stemd.service.planning import Planning
+    from stemd.service.runner import Ended, Runner
+
+
+class Endings:
+    """failed: how many jobs have failed since the start."""
+
+    def __init__(self, ledger: Ledger, runner: Runner, inboxes: Inboxes, planning: Planning) -> None:
+        self.failed = 0
+        self._ledger, self._runner, self._inboxes, self._planning = ledger, runner, inboxes, planning
+        self._cancelling: dict[int, str] = {}
+
+    def write_down(self, ended: Ended) -> None:
+        """Bring the job where its stage's outcome leads. Raises LedgerFull: then nothing was written."""
+        change = flow.after(ended.job, ended.outcome)
+        if ended.job.id in self._cancelling and change.status is Status.WAITING:
+            change = flow.cancelled(ended.job, self._cancelling[ended.job.id])
+        try:
+            job = jobs.apply(self._ledger, ended.job, change, time.time())
+        except Stale as stale:
+            logger.error("{}; how its stage ended is not written down", stale.message)
+            job = jobs.get(self._ledger, ended.job.id)
+        self._runner.finish(ended)
+        self._cancelling.pop(job.id, None)
+        self._learn(ended, change, job)
+        if job.twin is not None and ended.job.stage is Stage.TAKE:
+            job = self._look_after_twin(job)
+        log_end(ended, change, job)
+        if job.status.ended:
+            self.failed += job.status is Status.FAILED
+            self.clear(job.id)
+
+    def cancel(self, job: int, text: str) -> None:
+        """Have a running job end as cancelled."""
+        self._cancelling[job] = text
+        self._runner.stop(job)
+
+    def forget(self, job: int) -> None:
+        """Start a job from the beginning with a clean slate; TAKE drops what was made so far."""
+        self._runner.forget(job)
+        self._planning.dispatch.forget(job)
+
+    def clear(self, job: int) -> None:
+        """Drop what was kept for a job that has ended; what cannot be dropped now is tidied at the next start."""
+        self.forget(job)
+        try:
+            drop_tree(self._runner.work_folder / str(job))
+            limit = self._planning.dispatch.settings.daemon.results_gb * 1e9
+            for key in trim(self._runner.results, limit, jobs.needed_keys(self._ledger)):
+                logger.debug("dropped the kept stems {}", key[:12])
+        except OSError as fault:
+            logger.warning("job {} could not be cleaned up after: {}", job, fault)
+
+    def _learn(self, ended: Ended, change: Change, job: Job) -> None:
+        """Remember for later jobs what this one has taught."""
+        self._planning.settled(ended)
+        if isinstance(ended.outcome, Withdrawn):
+            self._inboxes.forget(job.rule, job.path)
+        if change.facts.measurement is not None:
+            self._planning.dispatch.learn([change.facts.measurement])
+
+    def _look_after_twin(self, job: Job) -> Job:
+        """A duplicate of a finished job whose files are no longer there does the work anew."""
+        twin = jobs.get(self._ledger, job.twin or 0)
+        made = facts.artifacts(self._ledger, twin.id)
+        if twin.status is not Status.DONE or all(os.path.lexists(file.path) for file in made):
+            return job
+        return jobs.supersede(self._ledger, twin, job, time.time())
+
+
+def log_end(ended: Ended, change: Change, job: Job) -> None:
+    """Say in one line how a stage ended."""
+    rung = ended.start.rung
+    entry = logger.bind(job=job.id, rule=job.rule, stage=str(ended.job.stage), seconds=round(ended.seconds, 1))
+    entry = entry.bind(device=rung.device) if rung else entry
+    match ended.outcome:
+        case Failed(message=message):
+            entry.error("{}: {}", shown(job), message)
+        case Retry(counts=True):
+            entry.warning("{}: {}", shown(job), change.text)
+        case Retry(code=code) if code:
+            entry.warning("{}: {}", shown(job), change.text)
+        case _:
+            entry.info("{}: {}", shown(job), change.text)
+
+
+def shown(job: Job) -> str:
+    """Give the job's name for a log, which holds nothing but UTF-8."""
+    return job.name.decode("utf-8", "replace")
