@@ -1,5 +1,6 @@
 """The ledger on a real SQLite file: guarded transitions, duplicates, recovery, lock, migrations."""
 
+import runpy
 import sqlite3
 import subprocess
 import sys
@@ -11,7 +12,7 @@ from stemd import flow
 from stemd.errors import StemdError
 from stemd.ledger import Lock, arrivals, facts, jobs, locked, open_for_asking, open_for_writing, requests, store
 from stemd.ledger.jobs import Stale
-from stemd.model import Arrival, Artifact, Change, Failed, Finished, Measurement, Stage, Stat, Status
+from stemd.model import Arrival, Artifact, Change, Failed, Finished, Measurement, Result, Stage, Stat, Status
 from stemd.mounts import FileSystem
 
 NOW = 1_790_000_000.0
@@ -208,3 +209,53 @@ def test_ten_thousand_files_are_admitted_without_ado(ledger, record_property):
     assert len(jobs.admit(ledger, many, NOW)) == 10_000
     record_property("files_per_cpu_second", round(10_000 / (time.process_time() - began)))
     assert len(jobs.waiting(ledger, 200)) == 200
+
+
+def test_a_ledger_of_before_several_results_is_copied_and_goes_on(ledger, tmp_path):
+    ledger.close()
+    old = tmp_path / "old"
+    old.mkdir()
+    first = next(path for path in store.MIGRATIONS.glob("0001*.py"))
+    with sqlite3.connect(old / "ledger.sqlite3") as raw:
+        statements = runpy.run_path(str(first))["STATEMENTS"]
+        for statement in statements:
+            raw.execute(statement)
+        raw.execute(
+            "INSERT INTO job (rule, path, name, size, mtime_ns, ctime_ns, stage, status, created, changed)"
+            " VALUES ('r', x'61', x'61', 1, 2, 3, 'deliver', 'held', 1, 1)"
+        )
+        raw.execute("INSERT INTO artifact VALUES (1, x'62', 'ab', 9)")
+    raw.close()
+    with sqlite3.connect(tmp_path / "ledger.sqlite3") as new, sqlite3.connect(old / "ledger.sqlite3") as raw:
+        (table,) = new.execute("SELECT sql FROM sqlite_master WHERE name LIKE '%migration%'").fetchone()
+        raw.execute(table)
+        name = new.execute("SELECT name FROM sqlite_master WHERE name LIKE '%migration%'").fetchone()[0]
+        columns = [row[1] for row in new.execute(f"PRAGMA table_info({name})")]
+        row = new.execute(f"SELECT * FROM {name} ORDER BY rowid").fetchone()
+        raw.execute(f"INSERT INTO {name} ({', '.join(columns)}) VALUES ({', '.join('?' * len(columns))})", row)
+    new.close()
+    raw.close()
+    opened = open_for_writing(old)
+    try:
+        job = jobs.get(opened, 1)
+        assert (job.result, job.preset, job.model, job.others) == (1, "", "", ())
+        assert [artifact.result for artifact in facts.artifacts(opened, 1)] == [1]
+    finally:
+        opened.close()
+    assert list(old.glob("ledger.before-0002*.sqlite3"))
+
+
+def test_several_results_and_their_files_come_back_as_they_were(ledger):
+    (job,) = arrive(ledger)
+    running = jobs.claim(ledger, job, NOW)
+    first = Result(1, key="k1", reasons=("vocal audible",))
+    change = Change(Stage.NORMALISE, Status.WAITING, "again", present=Result(2, "best", "mine"), others=(first,))
+    again = jobs.apply(ledger, running, change, NOW)
+    assert again.results == (first, Result(2, "best", "mine"))
+    assert jobs.needed_keys(ledger) == {"k1"}
+    files = (Artifact(b"/r/a", "ab", 1), Artifact(b"/r/a (best)", "cd", 2, 2))
+    running = jobs.claim(ledger, again, NOW)
+    held = jobs.apply(ledger, running, Change(Stage.DELIVER, Status.HELD, "", facts=Finished(artifacts=files)), NOW)
+    assert tuple(facts.artifacts(ledger, job.id)) == files
+    approved = jobs.apply(ledger, held, flow.approved(held, "ann", 1), NOW)
+    assert (approved.key, approved.reasons, approved.approved) == ("k1", ("vocal audible",), True)
