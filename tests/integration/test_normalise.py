@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
+import pickle
 import struct
 import subprocess
 import sys
+import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -15,6 +18,7 @@ import pytest
 
 from stemd import wav
 from stemd.errors import EnvironmentFault, StemdError, Stopping
+from stemd.formats.resampler import SWR
 from stemd.stages import normalise
 
 Make = Callable[..., Path]
@@ -379,3 +383,58 @@ def test_a_file_without_an_end_is_given_up(studio: Studio, made: Make, monkeypat
     monkeypatch.setattr(normalise, "_ENDLESS", -1.0)
     source = made("bare.mp3", "-q:a", "5", "-write_xing", "0")
     assert refused(studio, source).code == "too-long"
+
+
+def test_without_soxr_ffmpegs_own_resampler_stays_in_place(
+    studio: Studio, made: Make, noise: np.ndarray, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(normalise, "resampler", lambda: SWR)
+    studio.normalised(made("r48000.flac", "-ar", "48000"))
+    found = studio.mix()
+    assert abs(lag(found[0], noise[0])) < 0.1
+    assert np.abs(found - noise)[:, 500:-500].max() < 1e-3
+
+
+KILLED_WHILE_NORMALISING = """
+import pickle, sys, threading
+from stemd.model import ModelCard
+from stemd.formats.resampler import SWR
+from stemd.stages import normalise
+from stemd.stages.work import Work
+class Cards:
+    def describe(self, model):
+        return ModelCard(model, "d", ("vocals",), 44100, 2, 2.0)
+job, rule, folder, results = pickle.loads(bytes.fromhex(sys.argv[1]))
+print("ready", flush=True)
+normalise.run(Work(job, rule, folder, results, Cards(), threading.Event(), lambda *_: print("at work", flush=True)))
+"""
+
+
+def test_a_killed_daemon_leaves_no_decoder_behind(studio: Studio, tmp_path: Path, ffmpeg: Tool) -> None:
+    ffmpeg("-f", "lavfi", "-i", "anullsrc=d=900", "-c:a", "flac", tmp_path / "long.flac")
+    work = studio.work(tmp_path / "long.flac")
+    question = pickle.dumps((work.job, work.rule, work.folder, work.results)).hex()
+    argv = [sys.executable, "-c", KILLED_WHILE_NORMALISING, question]
+    with subprocess.Popen(argv, stdout=subprocess.PIPE) as daemon:
+        assert daemon.stdout is not None
+        assert daemon.stdout.readline() == b"ready\n"
+        assert daemon.stdout.readline() == b"at work\n"
+        assert still_at(studio.folder)
+        daemon.kill()
+    deadline = time.monotonic() + 5
+    while still_at(studio.folder) and time.monotonic() < deadline:
+        time.sleep(0.05)
+    assert not still_at(studio.folder)
+    assert not (studio.folder / "mix.wav").exists()
+
+
+def still_at(folder: Path) -> list[bytes]:
+    """The command lines that name the folder."""
+    found = []
+    for entry in Path("/proc").iterdir():
+        if entry.name.isdigit() and int(entry.name) != os.getpid():
+            with contextlib.suppress(OSError):
+                line = (entry / "cmdline").read_bytes()
+                if os.fsencode(folder) in line and b"ffmpeg" in line:
+                    found.append(line)
+    return found

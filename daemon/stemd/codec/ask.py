@@ -26,9 +26,9 @@ def ask(
 ) -> dict[str, Any]:
     """Have `stemd.codec` answer a question; returns what it says under "done".
 
+    question: as `decode` or `encode` wants it, with "name", what the user calls the recording.
     timeout: seconds. progress: told the fraction done, 0 to 1.
-    Raises what the child reports as StemdError or EnvironmentFault; WorkerFault("codec-died"); StemdError("timeout");
-    Stopping.
+    Raises what the child reports as StemdError or EnvironmentFault; WorkerFault("codec-died", "timeout"), Stopping.
     """
     last: dict[str, Any] = {}
 
@@ -41,7 +41,13 @@ def ask(
 
     argv = (sys.executable, "-m", "stemd.codec", json.dumps(question))
     env = dict(os.environ) | {"OMP_NUM_THREADS": "1", "OPENBLAS_NUM_THREADS": "1"}
-    ended = run(argv, timeout=timeout, stop=stop, on_line=hear, env=env, limits=_LIMITS, stall=_STALL, nice=5)
+    try:
+        ended = run(argv, timeout=timeout, stop=stop, on_line=hear, env=env, limits=_LIMITS, stall=_STALL, nice=5)
+    except WorkerFault as fault:
+        if fault.code != "timeout":
+            raise
+        what = f"to {question['do']} {question['name']} took too long"
+        raise WorkerFault("timeout", what, fault.hint) from fault
     if "done" in last:
         return dict(last["done"])
     if "failed" in last:

@@ -9,6 +9,7 @@ from __future__ import annotations
 import hashlib
 import os
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
@@ -16,7 +17,7 @@ import numpy as np  # noqa: TID251 - this process is a child; the daemon stays w
 
 from stemd.codec.pipe import BLOCK, Ffmpeg
 from stemd.errors import EnvironmentFault, WorkerFault
-from stemd.files import digest, faults_in
+from stemd.files import faults_in
 from stemd.wav import Reader, Writer
 
 if TYPE_CHECKING:
@@ -26,6 +27,7 @@ if TYPE_CHECKING:
 
 _FULL_SCALE: Final = {"s16le": 2**15, "s32le": 2**23}
 _LOSSY_CEILING: Final = 10 ** (-0.1 / 20)  # -0.1 dB: what is left out of a sound moves its peaks
+_WEIGH: Final = 64 * 1024**2  # bytes read at a time to hash a file
 _SPEAK: Final = 32  # blocks between reports of progress: 48 s of sound
 
 
@@ -61,9 +63,12 @@ def encode(question: Mapping[str, Any], progress: Callable[[float], None]) -> di
     with faults_in("state", folder):
         measured = [_measured(stem, question, part(number, 0.5, 0.0)) for number, stem in enumerate(stems)]
         gains = _gains(question, [stem.peak for stem in measured])
+        files = {}
         for number, (stem, gain) in enumerate(zip(measured, gains, strict=True)):
-            _encode(stem, gain, question, part(number, 0.5, 0.5))
-    return {"files": {stem.name: _told(stem, gain) for stem, gain in zip(measured, gains, strict=True)}}
+            tell = part(number, 0.5, 0.5)
+            _encode(stem, gain, question, tell)
+            files[stem.name] = {"peak": stem.peak, "gain": gain, **_weighed(stem.target, partial(tell, frames))}
+    return {"files": files}
 
 
 def _stem(asked: Mapping[str, Any]) -> _Stem:
@@ -191,10 +196,12 @@ def _check(ffmpeg: Ffmpeg, folder: Path) -> None:
     raise WorkerFault("encoder-failed", f"ffmpeg could not encode ({status}): {words}", "it is tried again")
 
 
-def _told(stem: _Stem, gain: float) -> dict[str, Any]:
-    return {
-        "sha256": digest(stem.target),
-        "size": stem.target.stat().st_size,
-        "peak": stem.peak,
-        "gain": gain,
-    }
+def _weighed(path: Path, speak: Callable[[], None]) -> dict[str, Any]:
+    """A file's sha256 and size; says now and then that it is still at it."""
+    sha256, size = hashlib.sha256(), 0
+    with path.open("rb") as file:
+        while block := file.read(_WEIGH):
+            sha256.update(block)
+            size += len(block)
+            speak()
+    return {"sha256": sha256.hexdigest(), "size": size}

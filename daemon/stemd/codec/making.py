@@ -60,7 +60,7 @@ def make(order: Order, *, stop: Event, progress: Callable[[float], None]) -> Mad
     """Encode the stems, or find them encoded by an earlier try with the same order.
 
     progress: told the fraction done, 0 to 1. Raises EnvironmentFault("state-full", "tool-missing", ..), Stopping,
-    WorkerFault, StemdError("lost-result", "timeout").
+    WorkerFault, StemdError("lost-result").
     """
     made = shape(order.rule, order.mix)
     wishes = _wishes(order, made)
@@ -114,7 +114,7 @@ def _encoded(order: Order, made: Shape, stop: Event, progress: Callable[[float],
     question = {
         "do": "encode", "stems": [_asked(order, made, stem, cover) for stem in order.stems], "rate": made.rate,
         "channels": made.channels, "frames": made.frames, "kind": made.kind, "lossy": made.lossy,
-        "clip": order.rule.clip,
+        "clip": order.rule.clip, "name": order.title,
     }  # fmt: skip
     timeout = _LEAST + _SLOWEST * order.mix.seconds * len(order.stems)
     files = dict(ask(question, timeout=timeout, stop=stop, progress=progress)["files"])

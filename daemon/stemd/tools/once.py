@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from pathlib import PurePath
 from typing import TYPE_CHECKING, Final
 
-from stemd.errors import EnvironmentFault, StemdError, Stopping
+from stemd.errors import EnvironmentFault, StemdError, Stopping, WorkerFault
 from stemd.tools.spawn import TAIL, Argument, Limits, Process, spawn
 
 if TYPE_CHECKING:
@@ -63,7 +63,7 @@ def run(  # noqa: PLR0913 - one call, each a plain keyword
     The program dies with the calling thread. On every way out its whole process group is gone: SIGTERM, 2 s, SIGKILL.
     A failing exit status is returned, not raised.
 
-    Raises StemdError("timeout"), StemdError("too-much-output"), Stopping, EnvironmentFault("tool-missing"),
+    Raises WorkerFault("timeout"), StemdError("too-much-output"), Stopping, EnvironmentFault("tool-missing"),
     EnvironmentFault("no-process"), EnvironmentFault("stuck").
     """
     began = time.monotonic()
@@ -135,7 +135,7 @@ class _Patience:
             raise Stopping(self._name)
         now = time.monotonic()
         if now > self._deadline or now - self._heard > self._stall:
-            raise StemdError(
+            raise WorkerFault(
                 "timeout", f"{self._name} did not end in its time", "the file may be damaged, or the machine overloaded"
             )
 
