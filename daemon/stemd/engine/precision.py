@@ -6,6 +6,7 @@ precision. It is kept in the cache folder, per member's digest, machine, version
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import json
 import math
@@ -118,7 +119,8 @@ def _store(file: Path, verdict: dict[str, str]) -> None:
         beside.write_text(json.dumps(verdict) + "\n", encoding="utf-8")
         beside.replace(file)
     except OSError:
-        beside.unlink(missing_ok=True)
+        with contextlib.suppress(OSError):
+            beside.unlink()
 
 
 def _cpuinfo() -> list[str]:

@@ -188,7 +188,7 @@ class Separator:
         networks = {member: self._network(member, parts, options.segment) for member, parts in work.items()}
         task = Task(
             source=recording,
-            level=source.measure(recording) if normalise else source.AS_IT_IS,
+            level=source.measure(recording, self.sample_rate) if normalise else source.AS_IT_IS,
             networks=networks,
             lanes=self._lanes(networks, recording.frames, options),
             work=work,

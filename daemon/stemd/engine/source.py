@@ -112,21 +112,32 @@ class Level:
 AS_IT_IS = Level(0.0, 1.0)
 
 
-def measure(source: Source) -> Level:
+def measure(source: Source, rate: int) -> Level:
     """Measure a recording in one pass, in float64, joining blocks by the formulas of Chan, Golub and LeVeque (1979).
 
-    One frame alone has no deviation: 0, where demucs.api gets not-a-number.
+    One frame alone has no deviation: 0, where demucs.api gets not-a-number. rate: Hz, for the message.
+    Errors: StemdError "invalid-samples" where the recording holds what is no number.
     """
     count, mean, squares = 0, 0.0, 0.0
     for start in range(0, source.frames, _BLOCK):
         mono = source.read(start, min(start + _BLOCK, source.frames)).mean(axis=0, dtype=np.float64)
         own, delta = float(mono.mean()), float(mono.mean()) - mean
+        if not math.isfinite(own):
+            raise _invalid((start + int(np.isfinite(mono).argmin())) / rate)
         total = count + len(mono)
         squares += float(np.square(mono - own).sum()) + delta * delta * count * len(mono) / total
         mean += delta * len(mono) / total
         count = total
     deviation = math.sqrt(squares / (count - 1)) if count > 1 else 0.0
     return Level(mean, deviation + 1e-8)
+
+
+def _invalid(second: float) -> StemdError:
+    return StemdError(
+        "invalid-samples",
+        f"the recording holds samples that are no numbers, the first at {second:.3f} s",
+        "export it again; the daemon and `stemd separate` put silence in the place of such samples",
+    )
 
 
 def window(source: Source, start: int, length: int) -> Block:
