@@ -19,6 +19,8 @@ let flag = -1;
 async function begin() {
   facts = await get(`/api/review/${job}`);
   chosen = Math.max(0, facts.results.length - 1);
+  $("decisions").hidden = !facts.open;
+  $("next").disabled = facts.next === null;
   if (!facts.results.some((result) => result.stems.length)) {
     trouble(`Nothing to hear: the job is ${facts.job.status} at ${facts.job.stage}. ${facts.job.reason}`);
     return;
@@ -29,9 +31,7 @@ async function begin() {
   mixer = new Mixer(transport);
   transport.addEventListener("change", show);
   transport.addEventListener("fault", (event) => trouble(event.detail));
-  $("decisions").hidden = !facts.open;
   $("seek").max = seconds;
-  $("next").disabled = facts.next === null;
   choose(chosen);
   move();
 }
@@ -196,7 +196,7 @@ export const actions = {
   mix: () => !$("mix").disabled && mixer.toggleMix(),
   other: () => facts.results.length > 1 && choose((chosen + 1) % facts.results.length),
   flag: () => flags().length && hearFlag((flag + 1) % flags().length),
-  approve: () => decide("approve", { result: facts.results[chosen].number }),
+  approve: () => decide("approve", { result: facts.results[chosen]?.number ?? null }),
   reject: () => inquire($("rejecting"), () => decide("reject", { reason: $("why").value })),
   rerun: () => inquire($("rerunning"), (form) => decide("rerun", { preset: form.get("preset") })),
   next: () => facts.next !== null && location.assign(`/review/${facts.next}`),
