@@ -415,3 +415,17 @@ def test_an_unmounted_share_is_no_proof_of_delivery(shelf: Shelf, tmp_path: Path
     subprocess.run(["umount", small], check=True)
     assert publish.resume(shelf) == ()
     subprocess.run(["mount", "-t", "tmpfs", "none", small], check=True)  # for the fixture
+
+
+def test_a_name_taken_between_choice_and_renaming_gets_a_number(shelf: Shelf, tmp_path: Path) -> None:
+    made = items(tmp_path / "made", track="Song")
+    for number in range(1, 200):  # die with the choice written down and nothing renamed
+        assert killed_at(number, partial(publish.publish, shelf, made))
+        if shelf.journal.exists() and json.loads(shelf.journal.read_bytes())["phase"] == "renaming":
+            break
+        assert publish.abandon(shelf.journal, published=False)
+        shelf.journal.unlink(missing_ok=True)
+    publish.publish(another(shelf, 8), items(tmp_path / "made", track="SONG"))
+    artifacts = publish.publish(shelf, made)
+    assert {path.name for path in shelf.folder.iterdir()} == {"SONG", "Song (2)"}
+    assert all(b"/Song (2)/" in artifact.path for artifact in artifacts)

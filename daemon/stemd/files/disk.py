@@ -79,7 +79,8 @@ def verify(path: Path, sha256: str, *, stop: Event | None = None) -> bool:
     """Read a file back from the disk itself, not from the page cache, and tell whether it is what was written."""
     descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC | os.O_NOFOLLOW)
     try:
-        os.posix_fadvise(descriptor, 0, 0, os.POSIX_FADV_DONTNEED)
+        with contextlib.suppress(OSError):  # only advice, which not every file system takes
+            os.posix_fadvise(descriptor, 0, 0, os.POSIX_FADV_DONTNEED)
         return _digest_of(descriptor, stop) == sha256
     finally:
         os.close(descriptor)

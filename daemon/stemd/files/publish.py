@@ -22,7 +22,7 @@ from typing import TYPE_CHECKING, Final
 from stemd.errors import EnvironmentFault, StemdError
 from stemd.files.disk import copy_hashing, drop_tree, sync_folder, verify
 from stemd.files.faults import faults_in
-from stemd.files.names import unicode_only
+from stemd.files.names import fold, unicode_only
 from stemd.files.plan import (
     Move,
     Plan,
@@ -30,6 +30,7 @@ from stemd.files.plan import (
     exists,
     intact,
     laid_out,
+    listing,
     remember,
     remembered,
     with_names,
@@ -48,7 +49,9 @@ if TYPE_CHECKING:
 
 __all__ = ["Item", "Shelf", "abandon", "publish", "published", "resume", "withdraw"]
 
-_NAMING: Final = threading.Lock()  # between the look at a folder's names and the renaming
+_NAMING: Final[dict[Path, threading.Lock]] = {}
+"""For each folder, held between the look at its names and the renaming; one each, for a share may hang."""
+
 _REFUSED_NAMES: Final = frozenset({errno.EILSEQ, errno.EINVAL})
 
 
@@ -140,7 +143,7 @@ def _filled(shelf: Shelf, plan: Plan, items: Sequence[Item], places: Sequence[Pl
         sync_folder(folder)
     sync_folder(plan.root.parent)
     artifacts = tuple(Artifact(b"", item.sha256, item.size) for item in items)
-    with _NAMING:
+    with _NAMING.setdefault(shelf.folder, threading.Lock()):
         return remember(shelf.journal, with_names(replace(plan, artifacts=artifacts), moves, files, shelf.folder))
 
 
@@ -176,7 +179,7 @@ def _read_back(shelf: Shelf, items: Sequence[Item], files: Sequence[Path]) -> No
 
 def _renamed(shelf: Shelf, plan: Plan, *, again: bool) -> tuple[Artifact, ...]:
     """Carry out what is left of the plan; a name that was taken meanwhile gets another number."""
-    with _NAMING:
+    with _NAMING.setdefault(shelf.folder, threading.Lock()):
         for at, move in enumerate(plan.moves):
             if exists(move.temp) and not (again and _is_our_own(move, plan.artifacts)):
                 plan = _carried_out(shelf, plan, at)
@@ -193,12 +196,11 @@ def _carried_out(shelf: Shelf, plan: Plan, at: int) -> Plan:
     _make_folders(shelf.folder, plan.moves[at].target)
     while True:
         move = plan.moves[at]
-        try:
-            rename_noreplace(move.temp, move.target)
-        except FileExistsError:
-            plan = remember(shelf.journal, with_new_name(plan, at))
-        else:
-            return plan
+        with contextlib.suppress(FileExistsError):
+            if fold(move.target.name) not in listing(move.target.parent):  # the kernel minds case, others do not
+                rename_noreplace(move.temp, move.target)
+                return plan
+        plan = remember(shelf.journal, with_new_name(plan, at))
 
 
 def _make_folders(folder: Path, target: Path) -> None:
