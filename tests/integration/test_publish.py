@@ -11,6 +11,7 @@ import sys
 import tempfile
 import threading
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
@@ -429,3 +430,18 @@ def test_a_name_taken_between_choice_and_renaming_gets_a_number(shelf: Shelf, tm
     artifacts = publish.publish(shelf, made)
     assert {path.name for path in shelf.folder.iterdir()} == {"SONG", "Song (2)"}
     assert all(b"/Song (2)/" in artifact.path for artifact in artifacts)
+
+
+def test_many_tracks_of_one_name_at_once_all_arrive(shelf: Shelf, tmp_path: Path) -> None:
+    start = threading.Barrier(8)
+
+    def deliver(number: int) -> tuple[bytes, ...]:
+        track = ("Song", "SONG", "song.", "so?ng")[number % 4]
+        made = items(tmp_path / str(number), FOLDER if number % 2 else FLAT, track=track, below=("Album",))
+        start.wait()
+        return tuple(artifact.path for artifact in publish.publish(another(shelf, number), made))
+
+    with ThreadPoolExecutor(8) as pool:
+        paths = [path for found in pool.map(deliver, range(8)) for path in found]
+    assert len({names.fold(os.fsdecode(path)) for path in paths}) == 24
+    assert {str(shelf.folder / name) for name in content(shelf.folder)} == {os.fsdecode(path) for path in paths}
