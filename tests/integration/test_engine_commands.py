@@ -1,4 +1,4 @@
-"""`stemd separate` and `stemd models` as a user runs them: the real song, the real embedded model, real child processes."""
+"""`stemd separate` and `stemd models` as a user runs them: the real song, the embedded model, real child processes."""
 
 from __future__ import annotations
 

@@ -9,6 +9,7 @@ from __future__ import annotations
 import copy
 from typing import TYPE_CHECKING, TypeVar, cast
 
+from demucs.demucs import LayerScale
 from demucs.hdemucs import HDecLayer, HDemucs
 from demucs.htdemucs import HTDemucs
 from torch import nn
@@ -70,8 +71,30 @@ def with_attention(network: Network) -> Network:
 
 
 def with_dtype(network: Network, dtype: torch.dtype) -> Network:
-    """Return a view whose convolutions and linear layers hold their weights in dtype; norms keep float32."""
-    return cast("Network", _replaced(network, lambda module: _cast(module, dtype)))
+    """Return a view whose convolutions, linear layers and scales hold their weights in dtype; norms keep float32.
+
+    A scale or embedding in float32 would silently bring everything behind it back to float32. What the last layers give
+    is widened at once: everything behind them is float32 again.
+    """
+    view = cast("Network", _replaced(network, lambda module: _cast(module, dtype)))
+    for name in ("decoder", "tdecoder"):
+        layer = getattr(view, name)[-1] if hasattr(view, name) else None
+        if isinstance(layer, HDecLayer):
+            layer._modules["conv_tr"] = Widened(layer.conv_tr)  # noqa: SLF001 - declared as a convolution
+    return view
+
+
+class Widened(nn.Module):
+    """A layer whose output is turned to float32."""
+
+    def __init__(self, inner: nn.Module) -> None:
+        super().__init__()
+        self.inner = inner
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Run the layer on x, of any shape that it takes."""
+        output: Tensor = self.inner(x)
+        return output.float()
 
 
 def _replaced(module: nn.Module, replace: Callable[[nn.Module], nn.Module]) -> nn.Module:
@@ -86,7 +109,8 @@ def _replaced(module: nn.Module, replace: Callable[[nn.Module], nn.Module]) -> n
 
 
 def _cast(module: nn.Module, dtype: torch.dtype) -> nn.Module:
-    kinds = (nn.Conv1d, nn.Conv2d, nn.ConvTranspose1d, nn.ConvTranspose2d, nn.Linear, attention.Attention)
+    convolutions = (nn.Conv1d, nn.Conv2d, nn.ConvTranspose1d, nn.ConvTranspose2d)
+    kinds = (*convolutions, nn.Linear, nn.Embedding, LayerScale, attention.Attention)
     if not isinstance(module, kinds):
         return module
     view = shallow(module)
