@@ -10,6 +10,7 @@ from stemd.errors import StemdError
 from stemd.ledger import facts, jobs, requests
 from stemd.model import Job, Status
 from stemd.status import brief, full, status
+from stemd.web.files import mix_of
 from stemd.web.results import results
 from stemd.web.schema import Answer, Asked, Brief, Decision, JobNumber, Problem, Review, Session, Verb, Whole
 from stemd.web.studio import readable
@@ -64,9 +65,11 @@ def get_review(studio: Wired, job: JobNumber) -> Any:
         found = jobs.get(ledger, job)
         files = facts.artifacts(ledger, job)
         held = [each for each in jobs.select(ledger, statuses=(Status.HELD,)) if each.for_review]
+    mix = mix_of(studio, job)
     return {
         "job": shown(brief(found)), "open": any(each.id == job for each in held),
         "results": results(found, files), "next": following(held, found),
+        "mix": mix and {"name": "mix", "format": "wav", "bytes": mix.stat().st_size, "url": f"/files/{job}/mix"},
     }  # fmt: skip
 
 

@@ -1,4 +1,7 @@
-"""Serves stems and pictures by range requests: only files that the ledger names, in a review folder or an outbox."""
+"""Serves stems and pictures by range requests: only files that the ledger names, in a review folder or an outbox.
+
+And the mix that they were made from, which is the daemon's own file, while the job is not decided about.
+"""
 
 from __future__ import annotations
 
@@ -44,6 +47,21 @@ def file(studio: Wired, job: JobNumber, result: JobNumber, sha256: Sha256) -> Fi
         raise StemdError("no-such-file", f"job {job} has no such file to hear", f"see: stemd why {job}")
     headers = {"Cache-Control": "private, max-age=3600, immutable", "Content-Disposition": "inline"}
     return FileResponse(path, media_type=kind, headers=headers, stat_result=path.stat())
+
+
+@router.get("/files/{job}/mix", response_class=FileResponse, responses={206: {}, 404: {}, 416: {}})
+def mix(studio: Wired, job: JobNumber) -> FileResponse:
+    """Send the mix as the network heard it, or a range of it; only while the job waits for a decision."""
+    path = mix_of(studio, job)
+    if path is None:
+        raise StemdError("no-such-file", f"the mix of job {job} is not kept (any more)", f"see: stemd why {job}")
+    return FileResponse(path, media_type=TYPES["wav"], stat_result=path.stat())
+
+
+def mix_of(studio: Studio, job: int) -> Path | None:
+    """Where the daemon keeps the mix of a job that is not decided about."""
+    path = studio.state / "work" / str(job) / "mix.wav"
+    return path if path.is_file() else None
 
 
 def _checked(studio: Studio, rule: Rule, artifact: Artifact) -> Path | None:

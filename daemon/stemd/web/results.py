@@ -51,7 +51,10 @@ def _stems(job: Job, manifest: dict[str, Any], files: Iterable[Artifact]) -> Ite
         file = by_content.get(told.get("sha256", ""))
         if file is not None:
             kind = os.fsdecode(file.path).rpartition(".")[2].lower()
-            yield {"name": told["stem"], "format": kind, "bytes": file.size, "url": address(job, file)}
+            yield {
+                "name": told["stem"], "format": kind, "bytes": file.size, "url": address(job, file),
+                "gain_db": told.get("gain_db", 0.0),
+            }  # fmt: skip
 
 
 def address(job: Job, file: Artifact) -> str:

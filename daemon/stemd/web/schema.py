@@ -63,12 +63,13 @@ class Whole(Brief):
 
 
 class Stem(BaseModel):
-    """A stem to hear. url: answers range requests."""
+    """A stem to hear. url: answers range requests. gain_db: by which all stems were turned down, so as not to clip."""
 
     name: str
     format: str
     bytes: int
     url: str
+    gain_db: float = 0.0
 
 
 class ResultFacts(BaseModel):
@@ -88,11 +89,16 @@ class ResultFacts(BaseModel):
 
 
 class Review(BaseModel):
-    """A job with its results. open: whether it waits for a decision. next: the job to review after it."""
+    """A job with its results.
+
+    open: whether it waits for a decision. mix: what the results were made from, while it does. next: the job to review
+    after it.
+    """
 
     job: Brief
     open: bool
     results: list[ResultFacts]
+    mix: Stem | None
     next: int | None
 
 

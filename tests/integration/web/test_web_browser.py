@@ -122,6 +122,7 @@ def test_everything_has_a_key(studio):
     assert studio.pressed(".mute") == [False, True]
     browser.key("m")
     assert studio.pressed("#mix") == [True]
+    assert browser.run("[...document.querySelectorAll('.track')].every((t) => t.classList.contains('silent'))")
     browser.key("f")
     browser.wait("Math.abs(Number(document.body.dataset.at) - 3) < 1")
     browser.key("r")

@@ -68,6 +68,15 @@ def test_stems_are_sent_whole_and_in_ranges(client, stem):
     assert client.head(url).status_code in {200, 405}
 
 
+def test_the_mix_is_sent_while_nobody_has_decided(client, reading):
+    mix = client.get("/api/review/1").json()["mix"]
+    content = (reading.home / "state/work/1/mix.wav").read_bytes()
+    assert mix["bytes"] == len(content)
+    part = client.get(mix["url"], headers={"Range": "bytes=0-99"})
+    assert (part.status_code, part.content) == (206, content[:100])
+    assert client.get("/files/2/mix").status_code == 404
+
+
 @pytest.mark.parametrize(
     "path",
     [
@@ -130,6 +139,7 @@ def test_a_decision_is_the_daemons_and_told_with_who_made_it(house):
     assert client.get("/review").status_code == 200
     (result,) = client.get("/api/review/1").json()["results"]
     assert result["folder"] == str(house.home / "out/a")
+    assert client.get("/api/review/1").json()["mix"] is None
     assert client.get(result["stems"][0]["url"]).status_code == 200
 
 

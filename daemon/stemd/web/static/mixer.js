@@ -1,5 +1,8 @@
 // What is heard of which stem: solo, mute, gain, the mix, and which of several results.
 
+/** The group of the track that is the mix. Without such a track, all stems together stand for it. */
+export const MIX = -1;
+
 export class Mixer {
   /** transport: its tracks carry `group`, the index of their result. */
   constructor(transport) {
@@ -44,8 +47,9 @@ export class Mixer {
 
   /** How loud a track is now, linear. */
   level(track) {
+    if (track.group === MIX) return this.mixed ? 10 ** (track.gain_db / 20) : 0;
     if (track.group !== this.group) return 0;
-    if (this.mixed) return 1;
+    if (this.mixed) return this.tracks(MIX).length ? 0 : 1;
     const soloing = this.tracks(this.group).some((each) => each.soloed);
     return (soloing ? track.soloed : !track.muted) ? 10 ** (track.gainDb / 20) : 0;
   }

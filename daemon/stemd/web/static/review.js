@@ -2,7 +2,7 @@
 
 import { ask, get, name } from "./http.js";
 import { keys } from "./keys.js";
-import { Mixer } from "./mixer.js";
+import { MIX, Mixer } from "./mixer.js";
 import { Transport } from "./transport.js";
 import { clock, draw, peak, spacing } from "./waveform.js";
 
@@ -27,6 +27,7 @@ async function begin() {
   }
   const seconds = Math.max(...facts.results.map((result) => result.seconds));
   const tracks = facts.results.flatMap((result, group) => result.stems.map((stem) => ({ ...stem, group })));
+  if (facts.mix) tracks.push({ ...facts.mix, group: MIX, gain_db: tracks[0].gain_db });
   transport = new Transport(tracks, seconds);
   mixer = new Mixer(transport);
   transport.addEventListener("change", show);
@@ -48,10 +49,9 @@ function choose(index) {
   });
   $("results").replaceChildren(...(facts.results.length > 1 ? facts.results.map(tab) : []));
   $("flags").replaceChildren(...flags().map(flagLine));
+  if (!flags().length) $("flags").append("Nothing is flagged in this result.");
   $("where").textContent = `· ${clock(transport.seconds)} · ${result.model} · in ${result.folder}`;
-  const summed = result.sum_is_mix;
-  $("mix").disabled = !summed;
-  if (!summed) $("mix").title = "The stems here do not add up to the mix";
+  $("mix").disabled = !facts.mix && !result.sum_is_mix;
   $("picture").hidden = !result.picture;
   if (result.picture) {
     $("picture").href = result.picture;
