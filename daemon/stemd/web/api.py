@@ -6,7 +6,6 @@ from typing import Annotated, Any
 
 from fastapi import APIRouter, Query
 
-from stemd.errors import StemdError
 from stemd.ledger import facts, jobs, requests
 from stemd.model import Job, Status
 from stemd.status import brief, full, status
@@ -16,7 +15,7 @@ from stemd.web.schema import Answer, Asked, Brief, Decision, JobNumber, Problem,
 from stemd.web.studio import readable
 from stemd.web.wired import Wired
 
-_PROBLEMS: dict[int | str, dict[str, Any]] = {code: {"model": Problem} for code in (401, 403, 404, 409, 421, 503)}
+_PROBLEMS: dict[int | str, dict[str, Any]] = {code: {"model": Problem} for code in (400, 401, 403, 404, 409, 421, 503)}
 
 router = APIRouter(prefix="/api", tags=["api"], responses=_PROBLEMS)
 
@@ -87,12 +86,16 @@ def decide(studio: Wired, job: JobNumber, verb: Verb, decision: Decision) -> Any
     return {"request": studio.ask(verb, _who(decision), job, details)}
 
 
-@router.post("/{verb}", response_model=Asked, status_code=202)
-def ask(studio: Wired, verb: Annotated[str, "pause or resume"], decision: Decision) -> Any:
-    """Ask the daemon to pause or to go on."""
-    if verb not in {"pause", "resume"}:
-        raise StemdError("no-such-page", f"there is nothing to {verb}", "pause or resume")
-    return {"request": studio.ask(verb, _who(decision), None, {})}
+@router.post("/pause", response_model=Asked, status_code=202)
+def pause(studio: Wired, decision: Decision) -> Any:
+    """Ask the daemon to start nothing new."""
+    return {"request": studio.ask("pause", _who(decision), None, {})}
+
+
+@router.post("/resume", response_model=Asked, status_code=202)
+def resume(studio: Wired, decision: Decision) -> Any:
+    """Ask the daemon to go on."""
+    return {"request": studio.ask("resume", _who(decision), None, {})}
 
 
 @router.get("/requests/{request}", response_model=Answer)

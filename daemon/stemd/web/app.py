@@ -20,6 +20,7 @@ from stemd.web.studio import Studio
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
+_NOT_FOUND: Final = 404
 _STATUS: Final[Mapping[str, int]] = {
     "no-such-job": 404, "no-such-file": 404, "no-such-page": 404, "no-such-request": 404,
     "no-ledger": 503, "ledger-older": 503, "ledger-newer": 503,
@@ -60,7 +61,8 @@ async def _misunderstood(request: Request, fault: Exception) -> Response:
 async def _unknown(request: Request, fault: Exception) -> Response:
     if not isinstance(fault, HTTPException):
         raise fault
-    answer = _told(request, fault.status_code, "no-such-page", str(fault.detail), "go back to /")
+    code = "no-such-page" if fault.status_code == _NOT_FOUND else "bad-request"
+    answer = _told(request, fault.status_code, code, str(fault.detail), "see / and /api")
     answer.headers.update(fault.headers or {})
     return answer
 
