@@ -39,7 +39,7 @@ def ask(
         else:
             last.update(message)
 
-    argv = (sys.executable, "-m", "stemd.codec", json.dumps(question))
+    argv = (sys.executable, "-P", "-m", "stemd.codec", json.dumps(question))  # -P: nothing from the present folder
     env = dict(os.environ) | {"OMP_NUM_THREADS": "1", "OPENBLAS_NUM_THREADS": "1"}
     try:
         ended = run(argv, timeout=timeout, stop=stop, on_line=hear, env=env, limits=_LIMITS, stall=_STALL, nice=5)
