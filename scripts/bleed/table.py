@@ -27,9 +27,8 @@ def table(found: dict[str, Any]) -> str:
         "|---|---|---|---|",
     ]
     for name, row in found["hard"].items():
-        lines.append(
-            f"| {name} | {_share(row['false_alarms'])} | {_share(row['false_alarms_at_limit'])} | {_share(row['recall'])} |"
-        )
+        shares = [_share(row[each]) for each in ("false_alarms", "false_alarms_at_limit", "recall")]
+        lines.append(f"| {name} | {' | '.join(shares)} |")
     if "real" in found:
         lines += ["", *_real(found["real"])]
     return "\n".join(lines) + "\n"

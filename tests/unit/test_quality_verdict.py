@@ -35,12 +35,16 @@ def report(*stems: Levels, mix: Levels | None = None, bleed: Bleed | None = None
     )  # fmt: skip
 
 
-def bleeding(score: float, windows: list[float]) -> Bleed:
-    return Bleed("no_vocals", score, score, 0.5, None, None, 0.5, tuple(windows))
+def bleeding(score: float, windows: list[float], reverse: float | None = None, share: float | None = None) -> Bleed:
+    return Bleed("no_vocals", score, score, 0.5, None, reverse, share, 0.5, tuple(windows))
 
 
-def flags(found: Report, null: np.ndarray | None = None, seams: dict[str, tuple[tuple[float, float], ...]] | None = None,
-          *, lossy: bool = False) -> list[tuple[str, str]]:  # fmt: skip
+Seams = dict[str, tuple[tuple[float, float], ...]]
+
+
+def flags(
+    found: Report, null: np.ndarray | None = None, seams: Seams | None = None, *, lossy: bool = False
+) -> list[tuple[str, str]]:
     done = judged(found, null, {"vocals": lossy}, seams or {})
     assert done.verdict == ("flagged" if done.flags else "pass")
     json.dumps(done.as_json(), allow_nan=False)
@@ -133,6 +137,12 @@ def test_bleed_over_the_threshold_is_flagged_with_its_range() -> None:
 @pytest.mark.parametrize("score, limit, flagged", [(-19.9, -20.0, True), (-20.1, -20.0, False), (-29.0, -30.0, True)])
 def test_the_score_decides_against_the_rules_threshold(score, limit, flagged) -> None:
     assert bool(flags(report(bleed=bleeding(score, [score] * 20), bleed_db=limit))) is flagged
+
+
+@pytest.mark.parametrize("reverse, share, flagged", [(-20.0, 0.8, True), (-30.0, 0.8, False), (-20.0, 0.4, False)])
+def test_a_vocal_stem_that_is_the_band_turned_down_is_flagged(reverse, share, flagged) -> None:
+    found = flags(report(levels("vocals"), bleed=bleeding(-100.0, [decibel.FLOOR] * 20, reverse, share)))
+    assert [metric for metric, _ in found] == ["reverse"] * flagged
 
 
 def test_many_ranges_become_few_flags() -> None:

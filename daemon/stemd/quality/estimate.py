@@ -18,8 +18,8 @@ NOTHING: Final = -100.0
 """dB; the score where there is no vocal, or nothing of it."""
 REVERSE: Final = 1.0
 """Gain from which on a fit says that the vocal stem holds the band there, not the band's stem the vocal."""
-UNCLEAR: Final = 0.5
-"""Gain (-6 dB) from which on it may be either: other bands at the same time decide."""
+UNCLEAR: Final = 0.8
+"""Gain (-2 dB) from which on it may be either: other bands at the same time decide."""
 NEIGHBOURS: Final = 9
 """Windows (4.5 s): a block's leak counts up to twice (3 dB over) the median around it. A leak lasts; a chord that lies
 on the singer's note by chance does not."""
@@ -152,6 +152,17 @@ def _loudest_stretch(leak: NDArray[np.float64], voice: NDArray[np.float64], mean
     ones = np.ones(STRETCH) / STRETCH
     against = np.maximum(np.convolve(voice, ones, "valid"), mean)
     return float(decibel.curve(np.convolve(leak, ones, "valid") / against).max())
+
+
+def reverse_share(fits: Fits) -> float | None:
+    """Share of the vocal stem, by amplitude, that is surely the other stem turned down; None for a silent one.
+
+    Songs with a singer reach 0.5 at most, stems without any voice of their own pass it.
+    """
+    weight = np.sqrt(fits.voice.astype(np.float64))
+    total = float(weight.sum())
+    sure = (fits.gain >= REVERSE) & (fits.evidence > SURE)
+    return float((weight * sure).sum()) / total if total > 0 else None
 
 
 def envelope_correlation(voice: NDArray[np.float64], other: NDArray[np.float64]) -> float | None:

@@ -184,6 +184,7 @@ class _Session:
                 decibel.curve(voice[:count]), decibel.curve(other[:count])
             ),
             reverse_db=estimate.reverse(fits, voice, other),
+            reverse_share=None if singer.silent else estimate.reverse_share(fits),
             step=length(self._rate) / self._rate,
             windows=tuple(found.curve.tolist()),
         )

@@ -22,13 +22,13 @@ VERSION: Final = 1
 class Thresholds:
     """From where on a figure is flagged. Levels in dB, or None: never flagged.
 
-    bleed_db: vocal in the accompaniment relative to the vocal (the rule's key). reverse_db: accompaniment in the vocal
-    stem relative to the accompaniment. null_db: mix minus the sum of the stems, relative to the mix. dc: linear.
-    seam_db: steps at segment borders against their surroundings.
+    bleed_db: vocal in the accompaniment relative to the vocal (the rule's key). reverse_db: level of a vocal stem that
+    holds nothing but the band, relative to the accompaniment. null_db: mix minus the sum of the stems, relative to the
+    mix. dc: linear. seam_db: steps at segment borders against their surroundings.
     """
 
     bleed_db: float | None = -20.0
-    reverse_db: float | None = None
+    reverse_db: float | None = -24.0
     null_db: float | None = -12.0
     dc: float | None = 0.01
     seam_db: float | None = 26.0
@@ -118,7 +118,7 @@ class Bleed:
 
     db: level of the leaked vocal over the whole file. score: what decides, dB of the same scale. evidence: 0 to 1, how
     much of the stem a leak explains. envelope_correlation: -1 to 1, decides nothing. reverse_db: the vocal stem in its
-    pauses, relative to this stem there.
+    pauses, relative to this stem there. reverse_share: how much of the vocal stem is this stem turned down, 0 to 1.
     windows: level in each window of `step` seconds, FLOOR where no vocal sounds.
     """
 
@@ -128,6 +128,7 @@ class Bleed:
     evidence: float | None
     envelope_correlation: float | None
     reverse_db: float | None
+    reverse_share: float | None
     step: float
     windows: tuple[float, ...]
     ranges: tuple[tuple[float, float, float], ...] = ()
@@ -140,6 +141,7 @@ class Bleed:
             "evidence": None if self.evidence is None else round(self.evidence, 4),
             "envelope_correlation": None if self.envelope_correlation is None else round(self.envelope_correlation, 4),
             "reverse_db": decibel.or_none(self.reverse_db),
+            "reverse_share": None if self.reverse_share is None else round(self.reverse_share, 3),
         }
 
 

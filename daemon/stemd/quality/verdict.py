@@ -1,9 +1,9 @@
 """From a report's figures to its flags and its verdict. Pure: thresholds in, sentences out.
 
 What a studio wants to hear about before it uses a stem: numbers that are none, a stem that is not as long as its
-source, clipping and DC that the mix did not have, stems that do not add up to the mix, clicks where segments meet, and
-the vocal in the accompaniment. What is no flag: a silent stem (an instrumental has no vocal, an a cappella no band)
-and faults that the mix already has; both stand in the report.
+source, clipping that the mix did not have, DC, stems that do not add up to the mix, clicks where segments meet, the
+vocal in the accompaniment, and a vocal stem that is nothing but the band. What is no flag: a silent stem (an
+instrumental has no vocal, an a cappella no band) and clipping that the mix already has; both stand in the report.
 """
 
 from __future__ import annotations
@@ -29,6 +29,8 @@ LOSSY_SECONDS: Final = 0.1
 
 NAMED_SECONDS: Final = 0.01
 """From where on a difference of length is told in seconds; less is told in samples."""
+NO_VOICE: Final = 0.55
+"""Share of a vocal stem that is the band, from which on it has no voice; see `estimate.reverse_share`."""
 PAIR: Final = 2
 NEAR_DB: Final = 6.0
 """Quieter neighbours of what is flagged belong to the range."""
@@ -51,6 +53,7 @@ def judged(
         *_of_null(report, null),
         *_of_seams(report, seams),
         *(flag for bleed in report.bleed for flag in of_bleed(bleed, report)),
+        *_of_reverse(report),
     )
     order = sorted(flags, key=lambda flag: (flag.start, flag.metric))
     return replace(report, flags=tuple(order), verdict="flagged" if order else "pass")
@@ -153,6 +156,20 @@ def _of_seams(report: Report, seams: Mapping[str, tuple[tuple[float, float], ...
                 f"{stem.name} clicks {span(found[0][0], found[0][0])}{more}, where two segments meet: separate it again"
             )
             yield Flag("seam", found[0][0], found[-1][0], max(value for _, value in found), limit, text)
+
+
+def _of_reverse(report: Report) -> Iterator[Flag]:
+    """A vocal stem that is the band turned down: nobody sings, or the separation missed who does."""
+    main, limit = report.main, report.thresholds.reverse_db
+    share = main.reverse_share if main else None
+    if main is None or limit is None or share is None or share < NO_VOICE or main.reverse_db is None:
+        return
+    if main.reverse_db > limit:
+        text = (
+            f"{report.vocals} holds only the band, about {main.reverse_db:.0f} dB down: "
+            "if somebody sings here, the separation missed it"
+        )
+        yield Flag("reverse", 0.0, report.seconds, main.reverse_db, limit, text)
 
 
 def of_bleed(bleed: Bleed, report: Report) -> Iterator[Flag]:
