@@ -11,6 +11,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+import soundfile
 import torch
 from demucs.api import Separator as Stock
 from demucs.apply import BagOfModels, apply_model
@@ -28,8 +29,9 @@ WEIGHTS = [[1.0, 0.0, 1.0], [0.0, 1.0, 0.0], [0.0, 0.5, 2.0]]
 
 
 @pytest.fixture(autouse=True)
-def one_thread() -> Any:
-    """Networks this small are slower on two."""
+def one_thread(tmp_path, monkeypatch) -> Any:
+    """Networks this small are slower on two; and no verdict of theirs is kept on this machine."""
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
     before = torch.get_num_threads()
     torch.set_num_threads(1)
     yield
@@ -205,3 +207,16 @@ def test_mono_is_repeated_for_a_stereo_model_and_stereo_averaged_for_a_mono_one(
     )
     with pytest.raises(StemdError, match="3 channels"):
         stereo.separate_array(noise(3, 100))
+
+
+def test_the_library_takes_other_formats_and_rates_and_the_child_does_not(tmp_path):
+    engine = Separator(MODELS["htdemucs", 2], device="cpu", precision="float32")
+    mix = noise(1, 2 * 16000) * np.float32(0.1)
+    soundfile.write(tmp_path / "mix.flac", mix.T, 16000, subtype="PCM_24")
+    done = engine.separate(tmp_path / "mix.flac", tmp_path / "out", stems=["vocals"])
+    assert (done.frames, done.sample_rate) == (2 * nets.RATE, nets.RATE)
+    (tmp_path / "text.wav").write_text("no sound")
+    for path, convert, code in (("mix.flac", False, "not-a-wav"), ("text.wav", True, "not-audio")):
+        with pytest.raises(StemdError) as caught:
+            engine.separate(tmp_path / path, tmp_path / "out", convert=convert)
+        assert caught.value.code == code

@@ -125,7 +125,12 @@ class Conversation:
         keys = ("stems", "shifts", "overlap", "segment", "seed", "residual", "batch")
         options = {key: request[key] for key in keys if key in request}
         done = separator.separate(
-            request["mix"], request["out"], **options, on_progress=self._progress, should_stop=self._stop.is_set
+            request["mix"],
+            request["out"],
+            **options,
+            on_progress=self._progress,
+            should_stop=self._stop.is_set,
+            convert=False,  # the daemon has done that, in blocks
         )
         return asdict(done)
 

@@ -12,7 +12,6 @@ from typing import TYPE_CHECKING
 import numpy as np
 import torch
 
-from stemd import wav
 from stemd.engine import faults, memory, source, stems, stream, views
 from stemd.engine import models as repository
 from stemd.engine import precision as verdicts
@@ -116,24 +115,29 @@ class Separator:
         offsets: Sequence[int] | Sequence[Sequence[int]] | None = None,
         on_progress: Callable[[Progress], None] | None = None,
         should_stop: Callable[[], bool] | None = None,
+        convert: bool = True,
     ) -> Separated:
-        """Separate one WAV or RF64 file into `<folder_out>/<stem>.wav`, float32, as many frames as the file has.
+        """Separate one recording into `<folder_out>/<stem>.wav`, float32, at the model's rate, as long as it is.
 
-        path_in: at the model's sample rate; its channels, or mono. folder_out: made if missing; existing stems in it
-        are replaced when the new ones are complete, and nothing incomplete is left behind. stems: names of sources,
-        `no_<source>`, or "all". shifts: 0 for none, else how many shifted runs are averaged. overlap: of neighbouring
-        segments, 0 <= overlap < 1. segment: seconds, at most the training length, default that. seed: draws the shifts'
-        offsets, as `random.seed(seed)` does for stock Demucs. residual: "minus" makes `no_vocals` the mix minus vocals,
-        "add" the sum of the other sources. batch: segments at a time (a GPU gains, a CPU does not). offsets: instead of
-        drawing: `shifts` frames from 0 to half a second, for all members or one row for each. on_progress: called after
-        every batch. should_stop: asked before every batch; True ends with "cancelled". Errors: StemdError, among them
-        "unknown-stem", "segment-too-long", "wrong-rate", "out-of-memory", "disk-full".
+        path_in: WAV or RF64 at the model's sample rate is read in blocks, however long; anything else that libsndfile
+        reads is converted in memory first, unless convert is False ("wrong-rate", "not-a-wav"). folder_out: made if
+        missing; existing stems in it are replaced when the new ones are complete, and nothing incomplete is left
+        behind. stems: names of sources, `no_<source>`, or "all". shifts: 0 for none, else how many shifted runs are
+        averaged. overlap: of neighbouring segments, 0 <= overlap < 1. segment: seconds, at most the training length,
+        default that. seed: draws the shifts' offsets, as `random.seed(seed)` does for stock Demucs. residual: "minus"
+        makes `no_vocals` the mix minus vocals, "add" the sum of the other sources. batch: segments at a time (a GPU
+        gains, a CPU does not). offsets: instead of drawing: `shifts` frames from 0 to half a second, for all members or
+        one row for each. on_progress: called after every batch. should_stop: asked before every batch; True ends with
+        "cancelled". Errors: StemdError, among them "unknown-stem", "segment-too-long", "wrong-rate", "out-of-memory",
+        "disk-full".
         """
         options = Options(stems, shifts, overlap, segment, seed, residual, batch, offsets)
-        with faults.translated(self.device), wav.Reader(path_in) as reader:
-            recording = source.fit(reader, self.model)
-            with stem_files(Path(folder_out), self._names(options), self.sample_rate, self.channels) as write:
-                return self._run(recording, write, options, on_progress, should_stop)
+        with (
+            faults.translated(self.device),
+            source.opened(path_in, self.model, convert=convert) as recording,
+            stem_files(Path(folder_out), self._names(options), self.sample_rate, self.channels) as write,
+        ):
+            return self._run(recording, write, options, on_progress, should_stop)
 
     def separate_array(  # noqa: PLR0913 - as `separate`
         self,

@@ -4,15 +4,22 @@ from __future__ import annotations
 
 import math
 import os
+from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Protocol
 
 import numpy as np
+import soundfile
+import torch
+from demucs.audio import convert_audio
 
+from stemd import wav
 from stemd.errors import StemdError
 
 if TYPE_CHECKING:
-    from stemd import wav
+    from collections.abc import Iterator
+    from pathlib import Path
+
     from stemd.engine.models import Model
     from stemd.wav import Block
 
@@ -69,6 +76,43 @@ class Remixed:
         return np.repeat(mono, self.channels, axis=0)
 
 
+@contextmanager
+def opened(path: Path | str, model: Model, *, convert: bool) -> Iterator[Source]:
+    """Open a recording as a source with the model's rate and channels.
+
+    WAV and RF64 at the model's rate are read in blocks. convert: whatever else libsndfile reads is decoded and
+    resampled in memory, as demucs.audio does; False refuses it. Errors: as `fit`, "not-a-wav", "not-audio".
+    """
+    try:
+        reader = wav.Reader(path)
+    except StemdError:
+        if not convert:
+            raise
+        yield converted(path, model)
+        return
+    with reader:
+        if convert and (reader.sample_rate != model.sample_rate or not _fits(reader.channels, model.channels)):
+            yield converted(path, model)
+        else:
+            yield fit(reader, model)
+
+
+def converted(path: Path | str, model: Model) -> Source:
+    """Decode a whole file with libsndfile and convert its rate and channels. Errors: StemdError "not-audio"."""
+    try:
+        samples, rate = soundfile.read(os.fsencode(path), dtype="float32", always_2d=True)
+    except soundfile.LibsndfileError as error:
+        raise StemdError(
+            "not-audio", f"{os.fspath(path)} cannot be read: {error.error_string}", "convert it to WAV or FLAC first"
+        ) from error
+    tensor = convert_audio(torch.from_numpy(samples.T.copy()), rate, model.sample_rate, model.channels)
+    return Array(np.ascontiguousarray(tensor.numpy()))
+
+
+def _fits(channels: int, wanted: int) -> bool:
+    return channels == wanted or 1 in (channels, wanted)
+
+
 def fit(reader: wav.Reader, model: Model) -> Source:
     """Return the file as a source with the model's channels.
 
@@ -89,7 +133,7 @@ def fit_channels(source: Source, channels: int, name: str) -> Source:
     """Return source with that many channels. Errors: StemdError "wrong-channels"."""
     if source.channels == channels:
         return source
-    if 1 in (source.channels, channels):
+    if _fits(source.channels, channels):
         return Remixed(source, channels)
     raise StemdError(
         "wrong-channels",

@@ -9,9 +9,9 @@ from __future__ import annotations
 import copy
 from typing import TYPE_CHECKING, TypeVar, cast
 
-from demucs.demucs import LayerScale
 from demucs.hdemucs import HDecLayer, HDemucs
 from demucs.htdemucs import HTDemucs
+from demucs.transformer import LayerScale
 from torch import nn
 
 from stemd.engine import attention
