@@ -18,6 +18,7 @@ ROOT = Path(__file__).parents[2]
 SONG = ROOT / "daemon/stemd/demo/song.opus"
 UNSHARE = ["unshare", "--pid", "--fork", "--kill-child", "--mount", "--uts", "--ipc", "--cgroup", "--mount-proc"]
 TARGETS = ("default", "sysinit", "basic", "shutdown", "multi-user", "local-fs", "remote-fs", "network", "sockets")
+PORT = 18340
 CONFIG = """
 [daemon]
 state_dir = "/var/lib/stemd"
@@ -108,13 +109,25 @@ def machine(tmp_path_factory):
     if reason := why_not():
         pytest.skip(reason)
     folder = tmp_path_factory.mktemp("machine")
-    for place in ("etc", "var/lib", "var/cache", "srv/in", "srv/out", "units/stemd.service.d"):
+    for place in (
+        "etc",
+        "var/lib",
+        "var/cache",
+        "srv/in",
+        "srv/out",
+        "units/stemd.service.d",
+        "units/stemd-web.service.d",
+    ):
         (folder / place).mkdir(parents=True)
     for target in TARGETS:
         (folder / f"units/{target}.target").write_text(f"[Unit]\nDescription={target}\nDefaultDependencies=no\n")
-    shutil.copy(ROOT / "systemd/stemd.service", folder / "units")
+    for name in ("stemd.service", "stemd-web.service"):
+        shutil.copy(ROOT / "systemd" / name, folder / "units")
     (folder / "units/stemd.service.d/folders.conf").write_text(drop_in(["/srv/in", "/srv/out"]))
-    (folder / "units/stemd.service.d/test.conf").write_text(here(folder))
+    (folder / "units/stemd.service.d/test.conf").write_text(
+        here(folder, "stemd", "run --log-format journal") + "WatchdogSec=8\nRestartSec=1\n"
+    )
+    (folder / "units/stemd-web.service.d/test.conf").write_text(here(folder, "web", f"web --port {PORT}"))
     with (folder / "boot.log").open("w") as log:
         booted = subprocess.Popen(
             [*UNSHARE, Path(__file__).with_name("boot-systemd"), folder],
@@ -146,24 +159,20 @@ def drop_in(folders):
     return subprocess.run(command, cwd=ROOT / "scripts", capture_output=True, text=True, check=True).stdout
 
 
-def here(folder):
-    """What differs from an installed unit: where the program lies, where its log goes, and shorter times."""
+def here(folder, log, words):
+    """What differs from an installed unit: where the program lies, and where its log goes."""
     python = Path(sys.executable)
     seen = {str(ROOT), str(python.parent.parent), sys.base_prefix, str(Path(sys.base_prefix).resolve())}
     hidden = [place for place in seen if place.startswith(("/root", "/home", "/tmp", "/var/tmp"))]
-    return "\n".join(
-        [
-            "[Service]",
-            "ExecStart=",
-            f"ExecStart={python.with_name('stemd')} run --log-format journal --config /etc/stemd/config.toml",
-            f"StandardOutput=append:{folder}/stemd.log",
-            f"StandardError=append:{folder}/stemd.log",
-            "WatchdogSec=8",
-            "RestartSec=1",
-            *(f"BindReadOnlyPaths={place}" for place in hidden),
-            "",
-        ]
-    )
+    lines = [
+        "[Service]",
+        "ExecStart=",
+        f"ExecStart={python.with_name('stemd')} {words} --config /etc/stemd/config.toml",
+        f"StandardOutput=append:{folder}/{log}.log",
+        f"StandardError=append:{folder}/{log}.log",
+        *(f"BindReadOnlyPaths={place}" for place in hidden),
+    ]
+    return "\n".join(lines) + "\n"
 
 
 @pytest.fixture(scope="module")
@@ -193,6 +202,19 @@ def test_it_sees_nothing_that_is_not_its_business(stemd):
         assert stemd.run(*inside, *forbidden, check=False).returncode != 0, forbidden
     links = stemd.run(*inside, "cat", "/proc/net/dev").stdout.splitlines()[2:]
     assert [line.split(":")[0].strip() for line in links] in ([], ["lo"])
+
+
+def test_the_pages_are_served_and_may_write_nothing_but_the_ledger(stemd):
+    stemd.run("systemctl", "start", "stemd-web")
+    page = ["python3", "-c", f"import urllib.request as u; print(u.urlopen('http://127.0.0.1:{PORT}/').status)"]
+    log = stemd.folder / "web.log"
+    assert wait(lambda: stemd.run(*page, check=False).stdout.strip() == "200", 60), log.read_text()
+    main = stemd.run("systemctl", "show", "stemd-web", "--property=MainPID", "--value").stdout.strip()
+    inside = ["nsenter", "-t", main, "-m", "-S", "64123", "-G", "64123"]
+    for place in ("/var/lib/stemd/work", "/var/lib/stemd/results", "/srv/in", "/srv/out"):
+        assert stemd.run(*inside, "touch", f"{place}/x", check=False).returncode != 0, place
+    assert stemd.run(*inside, "test", "-w", "/var/lib/stemd/ledger.sqlite3", check=False).returncode == 0
+    stemd.run("systemctl", "stop", "stemd-web")
 
 
 def test_a_good_configuration_is_taken_over_and_a_bad_one_is_not(stemd):
@@ -289,8 +311,9 @@ def bare(machine):
     if reason := why_no_installation():
         pytest.skip(reason)
     machine.run("systemctl", "stop", "stemd", check=False)
-    shutil.rmtree(machine.folder / "units/stemd.service.d")
-    (machine.folder / "units/stemd.service").unlink()
+    for name in ("stemd.service", "stemd-web.service"):
+        shutil.rmtree(machine.folder / f"units/{name}.d")
+        (machine.folder / "units" / name).unlink()
     for place in ("etc/stemd", "var/lib/stemd", "srv/in", "srv/out"):
         shutil.rmtree(machine.folder / place)
     binaries = machine.folder / "opt/stemd/venv/bin"
