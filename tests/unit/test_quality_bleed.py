@@ -149,3 +149,7 @@ def test_envelope_correlation_needs_enough_windows() -> None:
     assert envelope_correlation(curve, -60 - curve) == pytest.approx(-1.0)
     assert envelope_correlation(curve[:7], curve[:7]) is None
     assert envelope_correlation(curve, np.full(20, -30.0)) is None
+
+
+def test_where_a_vocal_is_and_nothing_of_it_is_found_the_score_is_a_floor(voice) -> None:
+    assert found(voice, np.zeros_like(voice)).score == found(voice, np.zeros_like(voice)).level == -80.0

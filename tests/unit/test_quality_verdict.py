@@ -145,6 +145,11 @@ def test_a_vocal_stem_that_is_the_band_turned_down_is_flagged(reverse, share, fl
     assert [metric for metric, _ in found] == ["reverse"] * flagged
 
 
+def test_a_threshold_under_everything_flags_the_whole_song_with_the_score() -> None:
+    ((metric, text),) = flags(report(bleed=bleeding(-80.0, [decibel.FLOOR] * 20), bleed_db=-90.0))
+    assert (metric, text) == ("bleed", "vocal audible in no_vocals at 0:00 to 0:10, about -80 dB")
+
+
 def test_many_ranges_become_few_flags() -> None:
     curve = ([-10.0] * 2 + [decibel.FLOOR] * 4) * 40
     assert 1 <= len(flags(report(bleed=bleeding(-10.0, curve)))) <= 8

@@ -15,7 +15,9 @@ if TYPE_CHECKING:
     from stemd.quality.bleed import Fits
 
 NOTHING: Final = -100.0
-"""dB; the score where there is no vocal, or nothing of it."""
+"""dB; the score where there is no vocal."""
+UNHEARD: Final = -80.0
+"""dB; level and score where there is a vocal, and nothing of it was found."""
 REVERSE: Final = 1.0
 """Gain from which on a fit says that the vocal stem holds the band there, not the band's stem the vocal."""
 UNCLEAR: Final = 0.8
@@ -82,7 +84,7 @@ def estimate(fits: Fits) -> Estimate:
     heard = window_evidence(fits)
     possible = leak * (heard > POSSIBLE)
     allowed = DOUBT[1] + DOUBT[2] * float(np.log10(max(sure, 1e-6) / DOUBT[0]))
-    level = min(allowed, decibel.of_power(float(possible.sum()), float(voice.sum())))
+    level = max(UNHEARD, min(allowed, decibel.of_power(float(possible.sum()), float(voice.sum()))))
     score = max(level, min(allowed, _loudest_stretch(leak * (heard > HEARD), voice, mean)))
     curve = np.where(singing & (heard > HEARD), decibel.curve(leak / mean), decibel.FLOOR)
     return Estimate(level, score, sure, curve)

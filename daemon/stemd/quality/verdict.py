@@ -180,10 +180,8 @@ def of_bleed(bleed: Bleed, report: Report) -> Iterator[Flag]:
     curve = np.asarray(bleed.windows)
     loud = curve > min(limit - NEAR_DB, float(curve.max(initial=decibel.FLOOR)) - NEAR_DB)
     for start, end in few(loud & (curve > decibel.FLOOR), 2, MOST) or [(0, len(curve))]:
-        inside = curve[start:end]
-        value = (
-            decibel.of_power(float(np.mean(10 ** (inside[inside > decibel.FLOOR] / 10)))) if loud.any() else bleed.score
-        )
+        inside = curve[start:end][curve[start:end] > decibel.FLOOR]
+        value = decibel.of_power(float(np.mean(10 ** (inside / 10)))) if len(inside) else bleed.score
         a, b = start * bleed.step, min(end * bleed.step, report.seconds)
         text = f"vocal audible in {bleed.into} {span(a, b)}, about {value:.0f} dB"
         yield Flag("bleed", a, b, value, limit, text)
