@@ -201,6 +201,16 @@ def test_a_mono_stem_beside_a_stereo_mix(song, ask) -> None:
     assert ask(song.request(stems={"vocals": mono, "no_vocals": song.clean}))["stems"]["vocals"]["channels"] == 1
 
 
+def test_a_mix_of_another_rate_or_of_six_channels_is_measured_beside_the_stems(song, ask) -> None:
+    resampled = song.put("48.wav", (song.voice + song.band)[: 22050 * 8 // 2 * 2], rate=22051)
+    surround = song.put("6.wav", np.repeat(song.voice + song.band, 3, axis=1))
+    for mix in (resampled, surround):
+        report = ask(song.request(mix=mix))
+        assert report["verdict"] == "pass"
+        assert report["null_of"] == []
+        assert report["bleed_db"] == pytest.approx(ask(song.request())["bleed_db"], abs=0.01)
+
+
 def test_names_that_are_not_utf_8(song, ask) -> None:
     path = song.put(os.fsdecode(b"v\xff\xfe.wav"), song.voice)
     assert ask(song.request(stems={"vocals": path, "no_vocals": song.clean}))["verdict"] == "pass"

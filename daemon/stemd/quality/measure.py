@@ -63,7 +63,8 @@ class _Session:
         self._rate = _common_rate(stems)
         self._comparable = mix is not None and mix.rate == self._rate and _fit(mix, stems)
         self._files = {**stems, **({MIX: mix} if mix else {})}
-        self._channels = max(each.channels for each in self._files.values())
+        compared = self._files if self._comparable else stems
+        self._channels = max(each.channels for each in compared.values())
         self._against = self._measured_against()
         self._meters = {
             name: LevelMeter(name, each.rate, each.channels, each.frames) for name, each in self._files.items()
@@ -109,7 +110,8 @@ class _Session:
             curves={name: tuple(decibel.curve(meter.windows.power)) for name, meter in self._meters.items()},
             step=length(self._rate) / self._rate,
         )
-        lossy = {name: each.lossy for name, each in self._stems.items()}
+        other = self._mix is not None and (self._mix.lossy or self._mix.rate != self._rate)
+        lossy = {name: other or each.lossy for name, each in self._stems.items()}
         seams = {name: tuple(each.found) for name, each in self._seams.items()}
         return verdict.judged(found, null.windows if null else None, lossy, seams)
 
