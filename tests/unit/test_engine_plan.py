@@ -112,6 +112,8 @@ def test_the_environment_keeps_what_the_user_set_and_is_added_to():
     assert env["GLIBC_TUNABLES"] == "glibc.malloc.check=1:glibc.malloc.hugetlb=1"
     assert environment.engine_environment({}, cores=3)["OMP_NUM_THREADS"] == "3"
     assert environment.engine_environment(env) == env
+    assert env["GOMP_SPINCOUNT"] == "1000"
+    assert "GOMP_SPINCOUNT" not in environment.engine_environment({"OMP_WAIT_POLICY": "ACTIVE"}, cores=3)
 
 
 def test_cores_are_capped_by_the_control_group(tmp_path, monkeypatch):
