@@ -20,9 +20,9 @@ if TYPE_CHECKING:
 
 MARK = "STEMD_ENGINE_ENVIRONMENT"
 _SPINS = "1000"
-"""How often a thread looks before it sleeps, where threads meet. GNU OpenMP's 300,000 waste what other programs need, and
-when these hold a core, the thread that is waited for comes last: ten seconds through the embedded model took 35.7 s on a
-loaded machine, 3.9 s with 1,000, and on an idle one no longer than before (passive waiting: a sixth longer)."""
+"""How often a thread looks before it sleeps, where threads meet. GNU OpenMP's 300,000 take what other programs need,
+and when these hold a core, the thread that is waited for comes last: ten seconds through the embedded model took 35.7 s
+on a loaded machine, 3.9 s with 1,000; on an idle one no longer than before (passive waiting: a sixth longer)."""
 _KEEP = str(1 << 40)  # bytes; larger than any block, so that none is mapped apart or given back
 
 
