@@ -26,7 +26,7 @@ class Worker:
 
     def __init__(self, module: str, name: str) -> None:
         """module: run as `python -m module`. name: for people."""
-        self._argv: Sequence[str] = (sys.executable, "-m", module)
+        self._argv: Sequence[str] = (sys.executable, "-P", "-m", module)  # -P: no stray json.py of the working folder
         self._name = name
         self._child: Child | None = None
         self._asking = threading.Lock()

@@ -96,6 +96,7 @@ class Rule:
     include: tuple[str, ...] = ("*",)
     exclude: tuple[str, ...] = ()
     source: Literal["archive", "keep", "delete"] = "archive"
+    audio_stream: Annotated[int, Ge(0)] = 0
     priority: int = 0
     settle: Annotated[float, Gt(0)] | None = None
     quality: Thresholds = field(default_factory=Thresholds)

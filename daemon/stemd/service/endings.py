@@ -14,6 +14,7 @@ from stemd.ledger import facts, jobs
 from stemd.ledger.jobs import Stale
 from stemd.model import Failed, Retry, Stage, Status, Withdrawn
 from stemd.service.folders import trim
+from stemd.stages import deliver
 
 if TYPE_CHECKING:
     from stemd.ledger import Ledger
@@ -65,7 +66,9 @@ class Endings:
         """Drop what was kept for a job that has ended; what cannot be dropped now is tidied at the next start."""
         self.forget(job)
         try:
-            drop_tree(self._runner.work_folder / str(job))
+            folder = self._runner.work_folder / str(job)
+            deliver.forget(folder)
+            drop_tree(folder)
             limit = self._planning.dispatch.settings.daemon.results_gb * 1e9
             for key in trim(self._runner.results, limit, jobs.needed_keys(self._ledger)):
                 logger.debug("dropped the kept stems {}", key[:12])

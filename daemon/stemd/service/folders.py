@@ -10,6 +10,7 @@ from stemd.errors import StemdError
 from stemd.files import drop_tree
 from stemd.ledger import jobs
 from stemd.model import Status
+from stemd.stages import deliver
 
 if TYPE_CHECKING:
     from collections.abc import Collection
@@ -52,6 +53,7 @@ def tidy(state: Path, ledger: Ledger) -> None:
     kept = {str(job.id) for job in alive}
     for folder in (state / "work").iterdir():
         if folder.name not in kept:
+            deliver.forget(folder)
             drop_tree(folder)
     for folder in (state / "results").glob("*.tmp"):
         drop_tree(folder)

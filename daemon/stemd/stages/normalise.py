@@ -44,7 +44,7 @@ def run(work: Work) -> Outcome:
     card = work.children.describe(work.rule.model)
     name = work.job.name.decode("utf-8", "replace")
     file = work.source
-    source = inspect(file, name, stream=getattr(work.rule, "audio_stream", 0), stop=work.stop)
+    source = inspect(file, name, stream=work.rule.audio_stream, stop=work.stop)
     _check_room(work.folder, source, card, name)
     part = work.folder / f".{MIX}.part"
     with faults_in("state", work.folder):

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import contextlib
 import errno
+import functools
 import os
 import resource
 import select
@@ -112,7 +113,7 @@ def spawn(
     Raises EnvironmentFault("tool-missing") or EnvironmentFault("no-process").
     """
     command = [_found(argv[0], env), *argv[1:]]
-    setpriv = shutil.which("setpriv") if dies_with_thread else None
+    setpriv = _setpriv() if dies_with_thread else None
     if setpriv:
         command = [setpriv, "--pdeathsig", "KILL", "--", *command]
     try:
@@ -130,6 +131,16 @@ def spawn(
     process = Process(popen)
     _restrict(popen.pid, nice, limits or Limits())
     return process
+
+
+@functools.cache
+def _setpriv() -> str | None:
+    """Where setpriv(1) is, if it works here: a sandbox may forbid what it does, and then it starts nothing at all."""
+    path = shutil.which("setpriv")
+    if path is None:
+        return None
+    tried = subprocess.run([path, "--pdeathsig", "KILL", "--", "true"], capture_output=True, check=False)  # noqa: S603
+    return path if tried.returncode == 0 else None
 
 
 def _found(program: Argument, env: Mapping[str, str] | None) -> str:
