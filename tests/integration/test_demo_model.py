@@ -20,9 +20,9 @@ RATE = 44_100
 GAP = slice(8 * RATE, 15 * RATE)
 """Nobody sings from 7.53 s to 15.02 s; the first half second belongs to the reverberation."""
 
-LEAST = {"vocals": -0.8, "no_vocals": 2.3}
+LEAST = {"vocals": 1.8, "no_vocals": 4.9}
 """SDR in dB on the downmix to one channel: what was measured, less 1 dB. The mixture itself has -3.1 and 3.1."""
-MOST_SUM_ERROR, MOST_IN_GAP = -9.8, -31.9
+MOST_SUM_ERROR, MOST_IN_GAP = -14.9, -18.6
 """dB below the mixture: what was measured, plus 1 dB."""
 
 Sound = NDArray[np.float32]
@@ -94,7 +94,10 @@ def test_the_engine_separates_the_song_alike(separated: tuple[Sound, dict[str, S
     again = separator.separate_array(mixture, stems=["vocals", "no_vocals"], shifts=0)
     check(mixture, found["vocals"])
     assert np.array_equal(found["vocals"], again["vocals"])
-    assert np.abs(found["vocals"] - stems["vocals"]).max() < 1e-4
+    # Above 20 kHz Opus leaves nothing, and the network, which keeps the mixture's phase, meets the phase of rounding
+    # errors there. Exactness is test_engine_exact's business.
+    assert np.abs(found["vocals"] - stems["vocals"]).max() < 2e-3
+    assert level(found["vocals"] - stems["vocals"], mixture) < -50
     assert np.abs(found["no_vocals"] - (mixture - found["vocals"])).max() < 1e-5
 
 
@@ -110,6 +113,7 @@ def test_the_model_file_holds_nothing_but_what_is_allowed() -> None:
     with torch.serialization.safe_globals([HTDemucs, Fraction]):
         package = torch.load(path, weights_only=True)
     assert package["klass"] is HTDemucs
+    assert package["training_args"]["figures"]["songs"] >= 14
     assert all(value.dtype == torch.float16 for value in package["state"].values() if value.is_floating_point())
 
 
