@@ -67,17 +67,15 @@ def rate(course: Course, progress: Progress) -> float:
 def loss_of(estimate: Tensor, stems: Tensor) -> Tensor:
     """Return the loss of (batch, 4, 2, frames) estimates, in units of the mixture's deviation.
 
-    Mean absolute error with vocals weighing three times the others, since vocals and what remains
-    without them are what the figures are about; the error of the sum; and a little of the vocals'
-    error in decibels, not rewarded below -35 dB, which counts quiet singing as much as loud.
+    RMS error of every stem of every crop, vocals weighing three times the others, since vocals and
+    what remains without them are what the figures are about; and of the sum. Not the mean absolute
+    error: a network that knows little yet does best by that in saying nothing, and stays there
+    (vocals at 0.7 dB after 1,600 crops); the error's power rewards the likely part of the truth.
     """
-    apart = (estimate - stems).abs().mean(dim=(0, 2, 3))
+    apart = (estimate - stems).square().mean(dim=(2, 3)).add(1e-5).sqrt().mean(dim=0)
     weights = apart.new_tensor([3.0 if source == "vocals" else 1.0 for source in SOURCES])
-    whole = (estimate.sum(dim=1) - stems.sum(dim=1)).abs().mean()
-    vocals = SOURCES.index("vocals")
-    power = (estimate[:, vocals] - stems[:, vocals]).square().mean(dim=(1, 2))
-    decibels = 10 * torch.log10(power + 10**-3.5)
-    return (apart * weights).sum() + 0.5 * whole + 0.02 * decibels.mean()
+    whole = (estimate.sum(dim=1) - stems.sum(dim=1)).square().mean(dim=(1, 2)).add(1e-5).sqrt().mean()
+    return (apart * weights).sum() + 0.5 * whole
 
 
 def train(course: Course, say: Callable[[str], None]) -> Progress:
