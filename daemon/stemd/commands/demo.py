@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import signal
 import sys
 import tempfile
 import time
@@ -57,6 +58,7 @@ def demo(
     folder: Annotated[Path | None, typer.Option("--folder", help="Where to work; default: a temporary folder.")] = None,
 ) -> None:
     """Separate the built-in song, from inbox to outbox, and show what came of it."""
+    signal.signal(signal.SIGTERM, signal.default_int_handler)  # the daemon goes with us, however we are ended
     home = folder or Path(tempfile.mkdtemp(prefix="stemd-demo-"))
     home.mkdir(parents=True, exist_ok=True)
     config = home / "config.toml"
