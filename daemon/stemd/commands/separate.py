@@ -4,15 +4,13 @@ from __future__ import annotations
 
 import contextlib
 import json
-import math
 import os
 import signal
 import sys
 import tempfile
 import threading
-from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, cast
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 from rich.console import Console
@@ -21,12 +19,12 @@ from rich.progress import BarColumn, Progress, TaskProgressColumn, TextColumn, T
 from stemd.children import WorkerPool
 from stemd.commands.common import settings_of, span
 from stemd.errors import StemdError
+from stemd.model import Job, Rule, Stat
 from stemd.stages import normalise
+from stemd.stages.work import Work
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping
-
-    from stemd.stages.work import Work
 
 
 def separate(  # noqa: PLR0917 - Typer passes options by name
@@ -84,11 +82,11 @@ def run(
         folder = Path(own)
         children = WorkerPool(folder, models)
         (folder / "source").symlink_to(file.absolute())
-        job = Once(children, stop, folder, os.fsencode(file.name), str(options["model"]), show)
+        step = work_on(file, folder, str(options["model"]), children, stop, show)
         request = {**options, "mix": str(folder / normalise.MIX), "out": str(folder / "stems")}
         try:
-            normalise.run(cast("Work", job.showing("decoding")))
-            done = children.separate(request, job.showing("separating"))
+            normalise.run(step("decoding"))
+            done = children.separate(request, step("separating"))
         finally:
             children.close()
         for name in done["files"].values():
@@ -96,41 +94,25 @@ def run(
     return done
 
 
-@dataclass(frozen=True, slots=True)
-class Once:
-    """What NORMALISE and the engine ask of a job (stages.work.Work), for a file that is no job of the daemon's."""
+def work_on(
+    file: Path,
+    folder: Path,
+    model: str,
+    children: WorkerPool,
+    stop: threading.Event,
+    show: Callable[[str, float], None],
+) -> Callable[[str], Work]:
+    """Give a function that makes the Work of one step, named for people: of a job and a rule for this one file."""
+    stat = file.stat()
+    seen = Stat(size=stat.st_size, mtime_ns=stat.st_mtime_ns, ctime_ns=stat.st_ctime_ns)
+    name = os.fsencode(file.name)
+    job = Job(id=1, rule="separate", path=os.fsencode(file.absolute()), name=name, stat=seen)
+    rule = Rule(name="separate", inbox=folder, outbox=folder, review=folder, failed=folder, archive=folder, model=model)
 
-    children: WorkerPool
-    stop: threading.Event
-    folder: Path
-    name: bytes
-    model: str
-    show: Callable[[str, float], None]
-    step: str = ""
-    limit: float = math.inf
+    def step(called: str) -> Work:
+        return Work(job, rule, folder, folder, children, stop, lambda fraction, _facts: show(called, fraction))
 
-    @property
-    def source(self) -> Path:
-        """The recording, reached by a link."""
-        return self.folder / "source"
-
-    @property
-    def job(self) -> Once:
-        """The job, for its name."""
-        return self
-
-    @property
-    def rule(self) -> Once:
-        """The rule, for its model."""
-        return self
-
-    def progress(self, fraction: float, _facts: Mapping[str, Any]) -> None:
-        """Show how far the step is."""
-        self.show(self.step, fraction)
-
-    def showing(self, step: str) -> Once:
-        """Name the step that is under way."""
-        return Once(self.children, self.stop, self.folder, self.name, self.model, self.show, step)
+    return step
 
 
 def configured_models() -> str:
