@@ -9,7 +9,7 @@ import sys
 import time
 import wave
 from dataclasses import dataclass, field
-from math import pi, sin
+from math import ceil, pi, sin
 from pathlib import Path
 
 import pytest
@@ -18,15 +18,16 @@ STEMD = Path(sys.executable).with_name("stemd")
 
 
 def make_tone(path: Path, seconds: float = 2.0, hertz: float = 220.0, rate: int = 44100) -> Path:
-    """A stereo tone with a slow tremolo."""
+    """A stereo tone with a slow tremolo: one second of it, again and again."""
     path.parent.mkdir(parents=True, exist_ok=True)
-    samples = (0.4 * sin(2 * pi * hertz * n / rate) * (1 + sin(12 * n / rate)) / 2 for n in range(int(seconds * rate)))
+    samples = (0.2 * sin(2 * pi * hertz * n / rate) * (1 + sin(4 * pi * n / rate)) for n in range(rate))
+    second = b"".join(struct.pack("<hh", round(s * 32767), round(s * 30000)) for s in samples)
     unfinished = path.with_name(f".{path.name}.part")  # so that a slow machine does not take it half written
     with wave.open(str(unfinished), "wb") as file:
         file.setnchannels(2)
         file.setsampwidth(2)
         file.setframerate(rate)
-        file.writeframes(b"".join(struct.pack("<hh", round(s * 32767), round(s * 30000)) for s in samples))
+        file.writeframes((second * ceil(seconds))[: 4 * int(seconds * rate)])
     return unfinished.rename(path)
 
 

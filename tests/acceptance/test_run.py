@@ -44,7 +44,7 @@ def test_killed_at_random_moments_everything_is_delivered_once(stemd, tone):
 
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
 def test_stops_within_ten_seconds_and_carries_on(stemd, number, tone):
-    tone(stemd.home / "in" / "long.wav", 40)
+    tone(stemd.home / "in" / "long.wav", 120)
     stemd.start()
     stemd.wait_until((stemd.home / "state/ledger.sqlite3").exists)
     stemd.wait_until(lambda: any(job["progress"] > 0 for job in separating(stemd)))
@@ -155,21 +155,3 @@ def test_a_full_outbox_waits_and_resumes_by_itself(stemd, tone):
         assert stemd.stop() == 0
     finally:
         subprocess.run(["umount", str(stemd.home / "out")], check=False)
-
-
-def test_an_engine_that_is_killed_costs_one_try(stemd, tone):
-    tone(stemd.home / "in/a.wav", 30)
-    stemd.start()
-    stemd.wait_until(lambda: "works by" in stemd.log)
-    stemd.wait_until(lambda: any(job["progress"] > 0 for job in separating(stemd)))
-    pids = subprocess.run(["pgrep", "-f", "stemd.engine"], capture_output=True, text=True, check=True).stdout.split()
-    for pid in pids:
-        if int(Path(f"/proc/{pid}/stat").read_text().split()[3]) == stemd.daemon.pid:
-            os.kill(int(pid), signal.SIGKILL)
-    stemd.wait_until(lambda: stemd.json("jobs", "--status", "done"))
-    texts = [event["text"] for event in stemd.json("jobs")[0]["events"]]
-    starts = [text for text in texts if text.startswith("separate started")]
-    assert starts == [
-        "separate started on cpu, auto, batch 1, segment 4 s",
-        "separate started on cpu, auto, batch 1, segment 2 s",  # a kill is how the kernel says: less memory
-    ]

@@ -90,7 +90,7 @@ def test_hours_keep_work_back_and_end_as_chosen(stemd, tone, at_end):
     later = (now + timedelta(hours=2)).strftime("%H:%M"), (now + timedelta(hours=3)).strftime("%H:%M")
     outside = f'[schedule]\nactive = ["{later[0]}-{later[1]}"]\nat_end = "{at_end}"'
     stemd.configure(top=outside.replace(f"{later[0]}-{later[1]}", "00:00-24:00"))
-    tone(stemd.home / "in/a.wav", 30)
+    tone(stemd.home / "in/a.wav", 120)
     stemd.start()
     stemd.wait_until(lambda: "works by" in stemd.log)
     stemd.wait_until(lambda: any(job["stage"] == "separate" for job in stemd.json("status")["running"]))
