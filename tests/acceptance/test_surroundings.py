@@ -56,6 +56,7 @@ def test_a_valid_configuration_is_taken_in_and_a_wrong_one_is_not(stemd, tone):
     stemd.wait_until(lambda: "is not used" in stemd.log)
     assert "shifts" in stemd.log  # did you mean
     more = '\n[[rule]]\nname = "second"\ninbox = "in2"\noutbox = "out2"\nmodel = "demo"\nsettle = 0.3\n'
+    more += '[rule.quality]\non_flag = "deliver"\n'
     (stemd.home / "config.toml").write_text(good + more)
     stemd.daemon.send_signal(signal.SIGHUP)
     stemd.wait_until(lambda: "is in force" in stemd.log)
