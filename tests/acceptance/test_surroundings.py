@@ -105,7 +105,7 @@ def test_hours_keep_work_back_and_end_as_chosen(stemd, tone, at_end):
         stemd.wait_until(lambda: stemd.json("jobs", "--status", "done"))
     else:
         assert stemd.json("jobs")[0]["status"] == "waiting"
-    assert stemd.json("status")["running"] == []
+    stemd.wait_until(lambda: stemd.json("status")["running"] == [], 5)
 
 
 def test_without_ffmpeg_jobs_wait_and_go_on_when_it_is_installed(stemd, tone):
