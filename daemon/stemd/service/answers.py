@@ -98,7 +98,7 @@ def _cancel(asked: Asked) -> str:
         return f"job {job.id} stops; its source stays where it is"
     asked.change(job, flow.cancelled(job, text))
     asked.service.endings.clear(job.id)
-    copy = ", and so does what lies in the review folder" if job.for_review else ""
+    copy = "; its copy in the review folder is taken back unless somebody changed it" if job.for_review else ""
     return f"job {job.id} is cancelled; its source stays where it is{copy}"
 
 

@@ -74,6 +74,7 @@ class Planning:
         measured = self.measure(running)
         self._engines = dict(self._pool.processes)
         self.gate = gate(settings.schedule.active, self._manners, now, paused=bool(paused))
+        self.waits = {}
         waiting = [job for job in jobs.waiting(self._ledger, NEWCOMERS) if self._ready(job, now)]
         plan = choose(
             self.dispatch.candidates(waiting, rules, measured, now, self._state / "work"),
@@ -82,7 +83,7 @@ class Planning:
             before=self._before,
         )  # fmt: skip
         self._before = plan
-        self.waits = dict(plan.waits)
+        self.waits |= plan.waits
         self.waits |= {job.id: f'no rule "{job.rule}" in config.toml' for job in waiting if job.rule not in rules}
         for number, reason in plan.impossible.items():
             self._hold(jobs.get(self._ledger, number), reason, now)
