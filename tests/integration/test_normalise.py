@@ -353,6 +353,20 @@ def test_a_missing_ffmpeg_is_the_environments_fault(
     assert caught.value.code == "tool-missing"
 
 
+@pytest.mark.parametrize("program", ["ffprobe", "ffmpeg"])
+def test_a_program_that_the_sandbox_kills_is_no_fault_of_the_file(
+    studio: Studio, made: Make, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, program: str
+) -> None:
+    killed = tmp_path / "bin" / program
+    killed.parent.mkdir()
+    killed.write_text("#!/bin/sh\nkill -SYS $$\n")
+    killed.chmod(0o755)
+    monkeypatch.setenv("PATH", f"{killed.parent}:{os.environ['PATH']}")
+    with pytest.raises(EnvironmentFault) as caught:
+        studio.normalised(made("sandboxed.flac"))
+    assert caught.value.code == "tool-forbidden"
+
+
 def test_the_daemon_loads_no_numpy_for_this() -> None:
     text = "import sys, stemd.stages.normalise, stemd.stages.deliver; sys.exit('numpy' in sys.modules)"
     assert subprocess.run([sys.executable, "-c", text], check=False).returncode == 0

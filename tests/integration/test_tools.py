@@ -130,6 +130,22 @@ def test_a_child_killed_by_a_signal_says_so() -> None:
     assert tools.run(["sh", "-c", "kill -SEGV $$"], timeout=10).returncode == -signal.SIGSEGV
 
 
+def test_a_program_killed_by_the_sandbox_is_the_environments_fault() -> None:
+    with pytest.raises(EnvironmentFault, match="sh was killed for a system call") as caught:
+        tools.run(["sh", "-c", "kill -SYS $$"], timeout=10)
+    assert caught.value.code == "tool-forbidden"
+
+
+def test_a_program_that_the_kernel_does_not_execute_is_the_environments_fault(tmp_path: Path) -> None:
+    program = tmp_path / "ffprobe"
+    program.write_text("#!/no/such/interpreter\n")
+    program.chmod(0o755)
+    with pytest.raises(EnvironmentFault) as caught:
+        tools.run([program], timeout=10)
+    assert caught.value.code in {"tool-forbidden", "tool-missing"}  # with setpriv(1) and without
+    assert "ffprobe" in caught.value.message
+
+
 def test_limits_hold(tmp_path: Path) -> None:
     target = tmp_path / "big"
     limits = tools.Limits(file_size=100_000)

@@ -11,6 +11,7 @@ from typing import IO, TYPE_CHECKING, Final, Self
 
 import numpy as np  # noqa: TID251 - this process is a child; the daemon stays without numpy
 
+from stemd.tools.sandbox import forbidden
 from stemd.tools.spawn import Argument, spawn
 
 if TYPE_CHECKING:
@@ -45,6 +46,7 @@ class Ffmpeg:
         self.counted = 0
         self.reached = 0.0
         self._problems: deque[str] = deque(maxlen=_LINES)
+        self._first_words = ""
         self._process = spawn(argv, feed=feed, dies_with_thread=True)
         popen = self._process.popen
         if popen.stdout is None or popen.stderr is None:
@@ -77,18 +79,22 @@ class Ffmpeg:
         return True
 
     def finish(self) -> int:
-        """Close its input, wait for its end, and return its exit status."""
+        """Close its input, wait for its end, and return its exit status. Raises EnvironmentFault("tool-forbidden")."""
         if self._input is not None:
             with contextlib.suppress(BrokenPipeError):
                 self._input.close()
         self._process.exited(float(2**20))
         self._listener.join(5.0)
-        return self._process.popen.wait()
+        status = self._process.popen.wait()
+        if fault := forbidden("ffmpeg", status, self._first_words):
+            raise fault
+        return status
 
     def _listen(self, pipe: IO[bytes]) -> None:
         with pipe:
             for raw in pipe:
                 line = raw.decode("utf-8", "replace").rstrip()
+                self._first_words = self._first_words or line
                 if match := _COUNTED.match(line):
                     self.counted += int(match[1])
                 if match := _REACHED.match(line):

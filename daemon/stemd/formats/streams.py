@@ -7,7 +7,7 @@ import math
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final
 
-from stemd.errors import StemdError
+from stemd.errors import EnvironmentFault, StemdError
 from stemd.formats.container import Declared, declared
 from stemd.model import Source
 from stemd.tools import Limits, run
@@ -107,7 +107,10 @@ def _asked(path: Path, name: str, stop: Event | None) -> _Answer:
 
 
 def _unusable(path: Path, name: str, words: str) -> StemdError:
-    """Say why ffprobe makes nothing of a file."""
+    """Say why ffprobe makes nothing of a file; raises EnvironmentFault where it was not let near our own copy."""
+    if f"{path}: Operation not permitted" in words or f"{path}: Permission denied" in words:
+        hint = "loosen the sandbox or the security module's rules for ffprobe (journalctl -k); the job then resumes"
+        raise EnvironmentFault("tool-forbidden", f"ffprobe must not read {path}", hint)
     head = path.read_bytes()[:64] if path.stat().st_size < 64 else _head(path)  # noqa: PLR2004 - 64 bytes
     if "moov atom not found" in words:
         return _cut(name, "its index, which stands at its end, is missing")

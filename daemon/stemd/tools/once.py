@@ -10,6 +10,7 @@ from pathlib import PurePath
 from typing import TYPE_CHECKING, Final
 
 from stemd.errors import EnvironmentFault, StemdError, Stopping, WorkerFault
+from stemd.tools.sandbox import forbidden
 from stemd.tools.spawn import TAIL, Argument, Limits, Process, spawn
 
 if TYPE_CHECKING:
@@ -64,7 +65,7 @@ def run(  # noqa: PLR0913 - one call, each a plain keyword
     A failing exit status is returned, not raised.
 
     Raises WorkerFault("timeout"), StemdError("too-much-output"), Stopping, EnvironmentFault("tool-missing"),
-    EnvironmentFault("no-process"), EnvironmentFault("stuck").
+    EnvironmentFault("tool-forbidden"), EnvironmentFault("no-process"), EnvironmentFault("stuck").
     """
     began = time.monotonic()
     process = spawn(
@@ -83,7 +84,10 @@ def run(  # noqa: PLR0913 - one call, each a plain keyword
         raise EnvironmentFault(
             "stuck", f"{name} cannot be ended: the kernel holds it", "a disk or network share hangs; check its mount"
         )
-    return Completed(status, bytes(told.output), told.error.decode("utf-8", "replace"), time.monotonic() - began)
+    words = told.error.decode("utf-8", "replace")
+    if fault := forbidden(name, status, words):
+        raise fault
+    return Completed(status, bytes(told.output), words, time.monotonic() - began)
 
 
 class _Told:
