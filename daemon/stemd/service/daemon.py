@@ -20,9 +20,10 @@ from stemd.ledger import LedgerFull, Lock, arrivals, facts, jobs, open_for_writi
 from stemd.model import Status, effective
 from stemd.service import answers
 from stemd.service import live as describe
-from stemd.service.endings import Endings, shown
+from stemd.service.endings import Endings
 from stemd.service.folders import prepare, tidy
 from stemd.service.inboxes import Inboxes, summary
+from stemd.service.logbook import about, shown
 from stemd.service.planning import Planning
 from stemd.service.runner import Ended, Runner
 
@@ -52,7 +53,7 @@ class Service:
         self.state = settings.daemon.state_dir
         self._mail: queue.SimpleQueue[Ended | Look | str | None] = queue.SimpleQueue()
         self._unsettled: deque[Ended | Look | str] = deque()
-        self._stopping = False
+        self._stopping = self._full = False
         self._reload: Callable[[], Settings] | None = None
         self._reload_wanted = False
         self._next_plan = self._next_live = 0.0
@@ -104,7 +105,10 @@ class Service:
         self._exit.callback(self.ledger.close)
         now = time.time()
         for job in jobs.recover(self.ledger, now):
-            logger.bind(job=job.id, rule=job.rule, stage=job.stage).info("was interrupted; goes on")
+            if job.code == "interrupted":
+                about(job).bind(code=job.code).error("{}: {}", shown(job), job.reason)
+            else:
+                about(job).info("{} was interrupted; goes on", shown(job))
         tidy(self.state, self.ledger)
         self.pool = self._children or WorkerPool(self.state, str(self.settings.daemon.models or ""))
         self._exit.callback(self.pool.close)
@@ -180,7 +184,7 @@ class Service:
         self.inboxes.taken_in(settled)
         self._next_plan = 0.0
         for job in admitted:
-            logger.bind(job=job.id, rule=job.rule, stage=str(job.stage)).info("arrived: {}", shown(job))
+            about(job).info("arrived: {}", shown(job))
 
     def _answer_requests(self) -> None:
         for request in requests.unanswered(self.ledger):

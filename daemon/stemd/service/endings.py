@@ -12,8 +12,9 @@ from stemd import flow
 from stemd.files import drop_tree
 from stemd.ledger import facts, jobs
 from stemd.ledger.jobs import Stale
-from stemd.model import Failed, Retry, Stage, Status, Withdrawn
+from stemd.model import Stage, Status, Withdrawn
 from stemd.service.folders import trim
+from stemd.service.logbook import log_end
 from stemd.stages import deliver
 
 if TYPE_CHECKING:
@@ -47,7 +48,7 @@ class Endings:
         self._learn(ended, change, job)
         if job.twin is not None and ended.job.stage is Stage.TAKE:
             job = self._look_after_twin(job)
-        log_end(ended, change, job)
+        log_end(ended, change)
         if job.status.ended:
             self.failed += job.status is Status.FAILED
             self.clear(job.id)
@@ -90,24 +91,3 @@ class Endings:
         if twin.status is not Status.DONE or all(os.path.lexists(file.path) for file in made):
             return job
         return jobs.supersede(self._ledger, twin, job, time.time())
-
-
-def log_end(ended: Ended, change: Change, job: Job) -> None:
-    """Say in one line how a stage ended."""
-    rung = ended.start.rung
-    entry = logger.bind(job=job.id, rule=job.rule, stage=str(ended.job.stage), seconds=round(ended.seconds, 1))
-    entry = entry.bind(device=rung.device) if rung else entry
-    match ended.outcome:
-        case Failed(message=message):
-            entry.error("{}: {}", shown(job), message)
-        case Retry(counts=True):
-            entry.warning("{}: {}", shown(job), change.text)
-        case Retry(code=code) if code:
-            entry.warning("{}: {}", shown(job), change.text)
-        case _:
-            entry.info("{}: {}", shown(job), change.text)
-
-
-def shown(job: Job) -> str:
-    """Give the job's name for a log, which holds nothing but UTF-8."""
-    return job.name.decode("utf-8", "replace")

@@ -12,6 +12,7 @@ from stemd.model import Stage, Status, Use
 from stemd.planner import Limits, Plan, Warm, choose
 from stemd.schedule import Manners, active, gate, yielding
 from stemd.service.dispatch import NEWCOMERS, Dispatch
+from stemd.service.logbook import about, shown
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -120,6 +121,7 @@ class Planning:
         if lost or (begun and not (self._state / "work" / str(job.id) / "source").exists()):
             text = "its files in the state folder are gone; from the beginning"
             jobs.apply(self._ledger, job, flow.retried(text), now)
+            about(job).warning("{}: {}", shown(job), text)
             return False
         return True
 
@@ -128,6 +130,7 @@ class Planning:
         change = flow.answered(job, twin)
         if change is not None:
             jobs.apply(self._ledger, job, change, now)
+            about(job).bind(code=change.code).log("ERROR" if change.code else "INFO", "{}: {}", shown(job), change.text)
             return False
         if twin.status is Status.DONE:
             return True
@@ -135,7 +138,9 @@ class Planning:
         return False
 
     def _hold(self, job: Job, reason: str, now: float) -> None:
-        jobs.apply(self._ledger, job, flow.held(job, self.dispatch.lacking(job.id) or reason, "out-of-memory"), now)
+        change = flow.held(job, self.dispatch.lacking(job.id) or reason, "out-of-memory")
+        jobs.apply(self._ledger, job, change, now)
+        about(job).bind(code=change.code).warning("{} is held: {}; {}", shown(job), change.reason, change.hint)
 
     def _promise(self, stage: Running) -> Promise:
         device = stage.start.rung.device if stage.start.rung else "quality"

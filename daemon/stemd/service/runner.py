@@ -7,10 +7,9 @@ import time
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Final
 
-from loguru import logger
-
 from stemd.errors import EnvironmentFault, OutOfMemory, StemdError, Stopping, WorkerFault
 from stemd.model import Failed, Job, Outcome, Retry, Stage
+from stemd.service.logbook import about, shown
 from stemd.stages import check, deliver, normalise, retire, separate, take
 from stemd.stages.work import Work, folder_of
 
@@ -62,7 +61,7 @@ class Running:
         """Note the progress."""
         if not self.spoken:
             self.spoken = True
-            logger.bind(job=self.job.id, rule=self.job.rule, stage=str(self.job.stage)).debug("first word of progress")
+            about(self.job).debug("first word of progress")
         self.fraction, self.details = fraction, details
 
 
@@ -127,7 +126,7 @@ class Runner:
             case StemdError():
                 return Failed(error.code, error.message, error.hint)
             case _:
-                logger.opt(exception=error).error("job {}: {} met an unexpected error", job.id, job.stage)
+                about(job).opt(exception=error).error("{} met an unexpected error", shown(job))
                 return Retry(
                     _AGAIN * job.attempts, f"unexpected {type(error).__name__}: {error}", counts=True,
                     code="internal", hint="this is a mistake in stemd; please report it with the log",
