@@ -1,7 +1,7 @@
 """For all tests: properties are tried with the same examples on every machine, so that what passed once passes again.
 
-Other examples each time: scripts/test --hypothesis-profile explore. Hypothesis measures no time, which on a busy machine
-says nothing; pytest-timeout ends what hangs.
+Other examples each time: scripts/test --hypothesis-profile explore. Hypothesis measures no time, which a busy machine
+would miss; pytest-timeout ends what hangs.
 """
 
 from hypothesis import HealthCheck, settings
