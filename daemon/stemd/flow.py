@@ -51,7 +51,8 @@ def _held(job: Job, outcome: Held) -> Change:
     """A result to be heard is still to be published for the listener; anything else waits where it is."""
     text = "; ".join(outcome.reasons)
     if job.stage is Stage.CHECK:
-        return Change(Stage.DELIVER, Status.WAITING, text, reasons=outcome.reasons)
+        heard = Finished(hearing=outcome.hearing)
+        return Change(Stage.DELIVER, Status.WAITING, text, reasons=outcome.reasons, facts=heard)
     return held(job, text, outcome.code)
 
 

@@ -10,9 +10,33 @@ import pytest
 
 from stemd import flow
 from stemd.errors import StemdError
-from stemd.ledger import Lock, arrivals, facts, jobs, locked, open_for_asking, open_for_writing, requests, store
+from stemd.ledger import (
+    Lock,
+    arrivals,
+    facts,
+    figures,
+    jobs,
+    locked,
+    open_for_asking,
+    open_for_writing,
+    requests,
+    store,
+)
 from stemd.ledger.jobs import Stale
-from stemd.model import Arrival, Artifact, Change, Failed, Finished, Measurement, Result, Stage, Stat, Status
+from stemd.model import (
+    Arrival,
+    Artifact,
+    Change,
+    Failed,
+    Finished,
+    Hearing,
+    Held,
+    Measurement,
+    Result,
+    Stage,
+    Stat,
+    Status,
+)
 from stemd.mounts import FileSystem
 
 NOW = 1_790_000_000.0
@@ -135,6 +159,33 @@ def test_facts_come_back_as_they_went_in(ledger):
     facts.remember(ledger, "paused", "ann")
     facts.remember(ledger, "paused", "")
     assert facts.setting(ledger, "paused", "default") == ""
+
+
+def test_figures_are_read_in_their_order_and_from_any_on(ledger):
+    job = jobs.claim(ledger, taken(ledger, b"a"), NOW + 1)
+    job = jobs.apply(ledger, job, flow.after(job, Finished(seconds=181.5)), NOW + 2)
+    assert job.seconds == 181.5
+    cost = Measurement("demo", "cuda:0", "auto", 4, 7.8, 5, 6, 0.25)
+    job = jobs.claim(ledger, job, NOW + 3)
+    job = jobs.apply(ledger, job, flow.after(job, Finished(measurement=cost)), NOW + 4)
+    job = jobs.claim(ledger, job, NOW + 5)
+    held = Held(("loud",), hearing=Hearing(-14.2, -15.0, 1))
+    job = jobs.apply(ledger, job, flow.after(job, held), NOW + 6)
+    assert (job.reasons, job.seconds) == (("loud",), 181.5)
+
+    told = list(figures.steps(ledger))
+    assert [(step.job, step.stage, step.status) for step in told[-2:]] == [
+        (job.id, Stage.CHECK, Status.RUNNING), (job.id, Stage.DELIVER, Status.WAITING)
+    ]  # fmt: skip
+    assert list(figures.steps(ledger, after=told[-2].id)) == told[-1:]
+    assert list(figures.steps(ledger, since=NOW + 5)) == told[-2:]
+    assert list(figures.steps(ledger, codes=("killed",))) == []
+    (spent,) = figures.costs(ledger)
+    assert (spent.device, spent.batch, spent.seconds_per_audio_second, spent.audio) == ("cuda:0", 4, 0.25, 181.5)
+    assert list(figures.costs(ledger, after=spent.id)) == list(figures.costs(ledger, since=NOW + 5)) == []
+    (heard,) = figures.hearings(ledger)
+    assert (heard.job, heard.result, heard.score, heard.bleed_db, heard.flags) == (job.id, 1, -14.2, -15.0, 1)
+    assert figures.delivered_bytes(ledger, NOW) == 0
 
 
 def test_requests_are_answered_once(ledger, tmp_path):

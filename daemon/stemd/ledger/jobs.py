@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from dataclasses import asdict, replace
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Final
 
 from peewee import EXCLUDED, IntegrityError, fn
 
@@ -15,6 +15,10 @@ from stemd.model import ARROWS, Arrival, Change, Event, Finished, Job, Result, S
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
+
+
+_LEARNED: Final = ("sha256", "recipe", "key", "path", "seconds")
+"""What stages learn and the job's row keeps."""
 
 
 class Stale(StemdError):  # noqa: N818 - the field's word
@@ -111,7 +115,7 @@ def _columns(job: Job, change: Change, now: float) -> dict[str, Any]:
         columns |= {"result": present.pop("number"), **present, "reasons": json.dumps(change.present.reasons)}
         columns["others"] = json.dumps([asdict(result) for result in change.others])
     facts = change.facts
-    columns |= {name: value for name in ("sha256", "recipe", "key", "path") if (value := getattr(facts, name))}
+    columns |= {name: value for name in _LEARNED if (value := getattr(facts, name))}
     if facts.stat is not None:
         columns |= {"size": facts.stat.size, "mtime_ns": facts.stat.mtime_ns, "ctime_ns": facts.stat.ctime_ns}
     return columns
@@ -146,6 +150,8 @@ def _keep_facts(ledger: Ledger, job: Job, facts: Finished, now: float) -> None:
             ledger.artifact.insert(job=job.id, **asdict(artifact)).execute()
     if facts.path and facts.stat is not None:
         _forget_or_follow(ledger, job, facts)
+    if facts.hearing is not None:
+        ledger.hearing.insert(at=now, job=job.id, result=job.result, **asdict(facts.hearing)).execute()
     if facts.measurement is not None:
         ledger.measurement.insert(
             at=now, job=job.id, **{name: getattr(facts.measurement, name) for name in facts.measurement.__slots__}

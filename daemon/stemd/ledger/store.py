@@ -31,7 +31,7 @@ COLUMNS = {
     "job": (
         "id", "rule", "path", "name", "size", "mtime_ns", "ctime_ns", "stage", "status", "sha256", "recipe", "key",
         "attempts", "interruptions", "due", "code", "reason", "hint", "reasons", "approved", "twin", "result", "preset",
-        "model", "others", "created", "changed",
+        "model", "others", "seconds", "created", "changed",
     ),
     "arrival": ("rule", "path", "size", "mtime_ns", "ctime_ns", "seen", "job"),
     "event": ("id", "at", "job", "stage", "status", "text", "code"),
@@ -41,6 +41,7 @@ COLUMNS = {
         "at", "job", "model", "device", "precision", "batch", "segment", "peak_ram", "peak_vram",
         "seconds_per_audio_second",
     ),
+    "hearing": ("id", "at", "job", "result", "score", "bleed_db", "flags"),
     "setting": ("name", "value"),
 }  # fmt: skip
 
@@ -65,6 +66,7 @@ class Ledger:
     artifact: Columns
     request: Columns
     measurement: Columns
+    hearing: Columns
     setting: Columns
 
     @contextmanager

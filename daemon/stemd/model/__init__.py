@@ -2,7 +2,18 @@
 
 from stemd.model.job import ARROWS, Arrival, Event, Job, Stage, Stat, Status
 from stemd.model.machine import Disk, Fall, Gpu, Headroom, Lack, MemoryKind, Need, Option, Rung, Use
-from stemd.model.outcome import Artifact, Change, Failed, Finished, Held, Measurement, Outcome, Retry, Withdrawn
+from stemd.model.outcome import (
+    Artifact,
+    Change,
+    Failed,
+    Finished,
+    Hearing,
+    Held,
+    Measurement,
+    Outcome,
+    Retry,
+    Withdrawn,
+)
 from stemd.model.result import Result, effective
 from stemd.model.rule import Hook, Recipe, Rule, Thresholds
 from stemd.model.sound import Mix, ModelCard, Source
@@ -19,6 +30,7 @@ __all__ = [
     "Finished",
     "Gpu",
     "Headroom",
+    "Hearing",
     "Held",
     "Hook",
     "Job",

@@ -86,6 +86,7 @@ class Job:
     twin: the job of the same content, rule and recipe that answers for this one.
     result, preset, model: which of its results the job is at, and what that is made with instead of the rule's own.
     others: its other results, kept beside it until one is approved.
+    seconds: length of the recording; 0 until NORMALISE has read it.
     created, changed: Unix time in seconds.
     """
 
@@ -112,6 +113,7 @@ class Job:
     preset: str = ""
     model: str = ""
     others: tuple[Result, ...] = ()
+    seconds: float = 0.0
     created: float = 0.0
     changed: float = 0.0
 

@@ -34,12 +34,25 @@ class Measurement:
 
 
 @dataclass(frozen=True, slots=True)
+class Hearing:
+    """What the quality check found in one result. score, bleed_db: as in its report, dB; None without vocals.
+
+    flags: how many.
+    """
+
+    score: float | None
+    bleed_db: float | None
+    flags: int
+
+
+@dataclass(frozen=True, slots=True)
 class Finished:
     """The stage did its work.
 
     note: one clause for the story ("4 stems in 12 s, 3.1 x realtime").
     sha256, recipe, key: set by the stage that learned them. path, stat: where RETIRE left the source.
     artifacts: all files that the job now has with the user; None leaves them as they are.
+    seconds: length of the recording, once it is known.
     """
 
     note: str = ""
@@ -50,6 +63,8 @@ class Finished:
     stat: Stat | None = None
     artifacts: tuple[Artifact, ...] | None = None
     measurement: Measurement | None = None
+    seconds: float = 0.0
+    hearing: Hearing | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,6 +73,7 @@ class Held:
 
     reasons: tuple[str, ...]
     code: str = ""
+    hearing: Hearing | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from stemd.files import read_json, write_json
-from stemd.model import Finished, Held
+from stemd.model import Finished, Hearing, Held
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -22,9 +22,10 @@ def run(work: Work) -> Outcome:
     report = work.children.measure(_request(work), work)
     write_json(work.folder / REPORT, report)
     texts = tuple(str(flag["text"]) for flag in report["flags"])
+    hearing = Hearing(report.get("score"), report.get("bleed_db"), len(texts))
     if texts and work.rule.quality.on_flag == "review":
-        return Held(texts)
-    return Finished(note=_note(report, texts))
+        return Held(texts, hearing=hearing)
+    return Finished(note=_note(report, texts), hearing=hearing)
 
 
 def _request(work: Work) -> dict[str, Any]:

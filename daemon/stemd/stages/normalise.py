@@ -64,7 +64,7 @@ def run(work: Work) -> Outcome:
         with contextlib.suppress(OSError):
             drop_tree(part)
     write_fact(work.folder / FACT, mix)
-    return Finished(note=_note(mix))
+    return Finished(note=_note(mix), seconds=mix.seconds)
 
 
 def command(file: Path, source: Source, rate: int, channels: int, quality: str) -> list[str]:

@@ -1,0 +1,99 @@
+"""What reports and metrics are made of: rows in the order in which they were written, from any of them on.
+
+Read as tuples straight from SQLite: a hundred thousand jobs have more than a million events.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+from stemd.model import Stage, Status
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Sequence
+
+    from stemd.ledger.store import Ledger
+
+
+class Step(NamedTuple):
+    """One line of a job's story, without its words. id: rises with every line. at: Unix time."""
+
+    id: int
+    at: float
+    job: int
+    stage: Stage
+    status: Status
+    code: str
+
+
+class Cost(NamedTuple):
+    """What one separation cost, and where it ran. audio: seconds of the recording; 0 where that is not known."""
+
+    id: int
+    at: float
+    job: int
+    model: str
+    device: str
+    precision: str
+    batch: int
+    segment: float
+    peak_ram: int
+    peak_vram: int
+    seconds_per_audio_second: float
+    audio: float
+
+
+class Heard(NamedTuple):
+    """What one quality check found. score, bleed_db: dB; None without vocals. flags: how many."""
+
+    id: int
+    at: float
+    job: int
+    result: int
+    score: float | None
+    bleed_db: float | None
+    flags: int
+
+
+_STAGES = {stage.value: stage for stage in Stage}
+_STATUSES = {status.value: status for status in Status}
+
+
+def steps(ledger: Ledger, *, after: int = 0, since: float = 0.0, codes: Sequence[str] = ()) -> Iterator[Step]:
+    """Give the lines of all stories, oldest first. after: an id. since: Unix time. codes: only lines with these."""
+    wanted = f" AND code IN ({','.join('?' * len(codes))})" if codes else ""
+    query = f"SELECT id, at, job, stage, status, code FROM event WHERE id > ? AND at >= ?{wanted} ORDER BY id"  # noqa: S608 - only question marks
+    for number, at, job, stage, status, code in _select(ledger, query, after, since, *codes):
+        yield Step(number, at, job, _STAGES[stage], _STATUSES[status], code)
+
+
+def costs(ledger: Ledger, *, after: int = 0, since: float = 0.0) -> Iterator[Cost]:
+    """Give what separations cost, oldest first."""
+    query = (
+        "SELECT cost.rowid, cost.at, cost.job, cost.model, cost.device, cost.precision, cost.batch, cost.segment, "
+        "cost.peak_ram, cost.peak_vram, cost.seconds_per_audio_second, job.seconds FROM measurement AS cost "
+        "JOIN job ON job.id = cost.job WHERE cost.rowid > ? AND cost.at >= ? ORDER BY cost.rowid"
+    )
+    return (Cost(*row) for row in _select(ledger, query, after, since))
+
+
+def hearings(ledger: Ledger, *, after: int = 0, since: float = 0.0) -> Iterator[Heard]:
+    """Give what quality checks found, oldest first."""
+    query = (
+        "SELECT id, at, job, result, score, bleed_db, flags FROM hearing WHERE id > ? AND at >= ? ORDER BY id"
+    )  # fmt: skip
+    return (Heard(*row) for row in _select(ledger, query, after, since))
+
+
+def delivered_bytes(ledger: Ledger, since: float) -> int:
+    """Add up what the jobs that were done since then have left for the user."""
+    query = (
+        "SELECT COALESCE(SUM(artifact.size), 0) FROM job JOIN artifact ON artifact.job = job.id "
+        "WHERE job.status = 'done' AND job.changed >= ?"
+    )
+    return int(next(_select(ledger, query, since))[0])
+
+
+def _select(ledger: Ledger, query: str, *values: Any) -> Iterator[tuple[Any, ...]]:
+    """Run a query without keeping its rows."""
+    yield from ledger.db.execute_sql(query, values)
