@@ -20,6 +20,7 @@ from stemd.ledger import (
     open_for_asking,
     open_for_writing,
     requests,
+    stopping,
     store,
 )
 from stemd.ledger.jobs import Stale
@@ -144,6 +145,23 @@ def test_what_a_dead_daemon_left_running_goes_on(tmp_path):
     assert (recovered.stage, recovered.status, recovered.attempts) == (Stage.TAKE, Status.WAITING, 1)
     assert "stopped during take" in jobs.events(ledger, job.id)[-1].text
     assert jobs.recover(ledger, NOW) == []
+    ledger.close()
+
+
+def test_a_job_that_was_asked_to_stop_is_cancelled_though_the_daemon_died(tmp_path):
+    ledger = open_for_writing(tmp_path)
+    (job,) = arrive(ledger)
+    running = jobs.claim(ledger, job, NOW)
+    jobs.note(ledger, running, "a line of another kind", NOW)
+    assert stopping.asked(ledger, job.id) == ""
+    jobs.note(ledger, running, "cancelled by ann", NOW, stopping.STOPPING)
+    jobs.note(ledger, running, "a later line", NOW)
+    ledger.close()
+    ledger = open_for_writing(tmp_path)
+    (recovered,) = jobs.recover(ledger, NOW + 9)
+    assert (recovered.status, recovered.reason) == (Status.CANCELLED, "cancelled by ann")
+    again = jobs.claim(ledger, jobs.apply(ledger, recovered, flow.retried("once more"), NOW), NOW)
+    assert stopping.asked(ledger, again.id) == ""  # it was asked of another life
     ledger.close()
 
 

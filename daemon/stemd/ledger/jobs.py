@@ -9,7 +9,8 @@ from typing import TYPE_CHECKING, Any, Final
 from peewee import EXCLUDED, IntegrityError, fn
 
 from stemd.errors import StemdError
-from stemd.flow import duplicate, recovered, retried
+from stemd.flow import cancelled, duplicate, recovered, retried
+from stemd.ledger import stopping
 from stemd.ledger.store import Ledger, rows
 from stemd.model import ARROWS, Arrival, Change, Event, Finished, Job, Result, Stage, Stat, Status
 
@@ -177,9 +178,16 @@ def note(ledger: Ledger, job: Job, text: str, now: float, code: str = "") -> Non
 
 
 def recover(ledger: Ledger, now: float) -> list[Job]:
-    """Send every job that was running when the daemon died back to its stage; returns them as they now are."""
+    """Send every job that was running when the daemon died back to its stage; returns them as they now are.
+
+    One that was asked to stop is cancelled.
+    """
     with ledger.transaction():
-        return [apply_within(ledger, job, recovered(job), now) for job in select(ledger, statuses=(Status.RUNNING,))]
+        return [
+            apply_within(ledger, job, cancelled(job, asked) if asked else recovered(job), now)
+            for job in select(ledger, statuses=(Status.RUNNING,))
+            for asked in [stopping.asked(ledger, job.id)]
+        ]
 
 
 def get(ledger: Ledger, number: int) -> Job:

@@ -94,7 +94,7 @@ def _cancel(asked: Asked) -> str:
     if job.status.ended:
         raise StemdError("not-now", f"job {job.id} is {job.status} already", f"see: stemd why {job.id}")
     if job.status is Status.RUNNING:
-        asked.service.endings.cancel(job.id, text)
+        asked.service.endings.cancel(job, text)
         return f"job {job.id} stops; its source stays where it is"
     asked.change(job, flow.cancelled(job, text))
     asked.service.endings.clear(job.id)

@@ -107,6 +107,8 @@ class Service:
         for job in jobs.recover(self.ledger, now):
             if job.code == "interrupted":
                 about(job).bind(code=job.code).error("{}: {}", shown(job), job.reason)
+            elif job.status is Status.CANCELLED:
+                about(job).info("{} was asked to stop; is cancelled", shown(job))
             else:
                 about(job).info("{} was interrupted; goes on", shown(job))
         tidy(self.state, self.ledger)

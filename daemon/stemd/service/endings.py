@@ -10,7 +10,7 @@ from loguru import logger
 
 from stemd import flow
 from stemd.files import drop_tree
-from stemd.ledger import facts, jobs
+from stemd.ledger import facts, jobs, stopping
 from stemd.ledger.jobs import Stale
 from stemd.model import Stage, Status, Withdrawn
 from stemd.service.folders import trim
@@ -31,20 +31,18 @@ class Endings:
     def __init__(self, ledger: Ledger, runner: Runner, inboxes: Inboxes, planning: Planning) -> None:
         self.failed = 0
         self._ledger, self._runner, self._inboxes, self._planning = ledger, runner, inboxes, planning
-        self._cancelling: dict[int, str] = {}
 
     def write_down(self, ended: Ended) -> None:
         """Bring the job where its stage's outcome leads. Raises LedgerFull: then nothing was written."""
         change = flow.after(ended.job, ended.outcome)
-        if ended.job.id in self._cancelling and change.status is Status.WAITING:
-            change = flow.cancelled(ended.job, self._cancelling[ended.job.id])
+        if not change.status.ended and (asked := stopping.asked(self._ledger, ended.job.id)):
+            change = flow.cancelled(ended.job, asked)
         try:
             job = jobs.apply(self._ledger, ended.job, change, time.time())
         except Stale as stale:
             logger.error("{}; how its stage ended is not written down", stale.message)
             job = jobs.get(self._ledger, ended.job.id)
         self._runner.finish(ended)
-        self._cancelling.pop(job.id, None)
         self._learn(ended, change, job)
         if job.twin is not None and ended.job.stage is Stage.TAKE:
             job = self._look_after_twin(job)
@@ -53,10 +51,10 @@ class Endings:
             self.failed += job.status is Status.FAILED
             self.clear(job.id)
 
-    def cancel(self, job: int, text: str) -> None:
-        """Have a running job end as cancelled."""
-        self._cancelling[job] = text
-        self._runner.stop(job)
+    def cancel(self, job: Job, text: str) -> None:
+        """Have a running job end as cancelled, after a restart too. Raises LedgerFull: then nothing was done."""
+        jobs.note(self._ledger, job, text, time.time(), stopping.STOPPING)
+        self._runner.stop(job.id)
 
     def forget(self, job: int) -> None:
         """Start a job from the beginning with a clean slate; TAKE drops what was made so far."""
