@@ -21,6 +21,9 @@ JOURNAL: Final = "review.json"
 OUTBOX_JOURNAL: Final = "outbox.json"
 """What was published where, in the folder of the result; `files.publish` writes and reads them."""
 
+INBOX_NOTE: Final = "inbox.json"
+"""Which folder the source was taken from, in the job's own folder; `files.presence` writes and reads it."""
+
 
 def standing(work: Work) -> tuple[Artifact, ...]:
     """All files that the job has in the review folder, each with the number of its result."""

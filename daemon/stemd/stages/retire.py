@@ -11,8 +11,9 @@ from typing import TYPE_CHECKING
 from stemd.errors import EnvironmentFault
 from stemd.files import copy_hashing, digest, faults_in, rename_noreplace, sync_folder
 from stemd.files.names import numbered
+from stemd.files.presence import check_present
 from stemd.model import Finished, Stat
-from stemd.stages.copies import take_back
+from stemd.stages.copies import INBOX_NOTE, take_back
 
 if TYPE_CHECKING:
     from stemd.model import Job, Outcome
@@ -27,7 +28,8 @@ _SECOND_TRIES = 10_000
 def run(work: Work) -> Outcome:
     """Deal with the source as the rule says; repeatable, since a source that is gone has been dealt with.
 
-    Raises EnvironmentFault when the archive, the failed folder or the review folder cannot be written.
+    Raises EnvironmentFault when the inbox cannot be reached, or the archive, the failed or the review folder cannot be
+    written.
     """
     job, source = work.job, Path(os.fsdecode(work.job.path))
     if job.failing:
@@ -35,7 +37,7 @@ def run(work: Work) -> Outcome:
         return _without_copies(work, outcome) if job.code == "rejected" else outcome
     if work.rule.source == "keep":
         return Finished(note=_because(job, "the source stays in the inbox"))
-    if not _is_what_was_taken(job, source):
+    if not _is_what_was_taken(work, source):
         return Finished(note=_because(job, "the source is no longer the file that was taken; left alone"))
     if work.rule.source == "delete":
         with faults_in("inbox", source.parent):
@@ -52,7 +54,7 @@ def _put_aside(work: Work, source: Path) -> Finished:
     if source.is_relative_to(work.rule.failed):
         _leave_note(job, source)
         return _settled_in(source, "it stays in the failed folder")
-    if not _is_what_was_taken(job, source) and not _moved_before(job, work.rule.failed):
+    if not _is_what_was_taken(work, source) and not _moved_before(job, work.rule.failed):
         return Finished(note="the source is no longer the file that was taken; left alone")
     aside = _moved(job, source, work.rule.failed)
     _leave_note(job, aside)
@@ -64,17 +66,25 @@ def _without_copies(work: Work, outcome: Finished) -> Outcome:
     return replace(outcome, note=outcome.note + take_back(work), artifacts=())
 
 
-def _is_what_was_taken(job: Job, source: Path) -> bool:
+def _is_what_was_taken(work: Work, source: Path) -> bool:
     """Compare with the file that was seen; where only its change time differs, by content."""
+    job, seen = work.job, work.job.stat
+    with faults_in("inbox", work.rule.inbox):
+        now = _stat_of(work, source)
+        if now is None or now == seen:
+            return now is not None
+        same = (now.size, now.mtime_ns) == (seen.size, seen.mtime_ns)
+        return same and (not job.sha256 or digest(source) == job.sha256)
+
+
+def _stat_of(work: Work, source: Path) -> Stat | None:
+    """Look at the source; None if it was taken away, which an inbox that is not mounted does not mean."""
     try:
         info = os.lstat(source)
-    except FileNotFoundError:
-        return False
-    seen, now = job.stat, Stat(info.st_size, info.st_mtime_ns, info.st_ctime_ns)
-    if now == seen:
-        return True
-    same = (now.size, now.mtime_ns) == (seen.size, seen.mtime_ns)
-    return same and (not job.sha256 or digest(source) == job.sha256)
+    except (FileNotFoundError, NotADirectoryError):
+        check_present(work.root / INBOX_NOTE, work.rule.inbox, but=work.rule.review)
+        return None
+    return Stat(info.st_size, info.st_mtime_ns, info.st_ctime_ns)
 
 
 def _moved(job: Job, source: Path, folder: Path) -> Path:

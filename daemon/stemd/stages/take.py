@@ -9,9 +9,10 @@ from typing import TYPE_CHECKING
 
 from stemd.errors import EnvironmentFault
 from stemd.files import copy_hashing, drop_tree, faults_in, sync_folder
+from stemd.files.presence import remember_folder
 from stemd.files.publish import abandon
 from stemd.model import Failed, Finished, Stat, Withdrawn
-from stemd.stages.copies import OUTBOX_JOURNAL, take_back
+from stemd.stages.copies import INBOX_NOTE, OUTBOX_JOURNAL, take_back
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -32,6 +33,7 @@ def run(work: Work) -> Outcome:
     card = work.children.describe(work.rule.model)
     _begin_anew(work)
     try:
+        remember_folder(work.folder / INBOX_NOTE, work.rule.inbox)
         with _opened(work.job) as source:
             return _copied(work, source, card)
     except OSError as error:
