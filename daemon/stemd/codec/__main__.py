@@ -10,6 +10,7 @@ import sys
 from typing import TYPE_CHECKING, Any, Final
 
 from stemd.codec.ask import FAULTS
+from stemd.codec.bind import bind
 from stemd.codec.decode import decode
 from stemd.codec.encode import encode
 from stemd.errors import StemdError
@@ -18,6 +19,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
 
 _TASKS: Final[dict[str, Callable[[Mapping[str, Any], Callable[[float], None]], dict[str, Any]]]] = {
+    "bind": bind,
     "decode": decode,
     "encode": encode,
 }

@@ -67,7 +67,7 @@ def encode(question: Mapping[str, Any], progress: Callable[[float], None]) -> di
         for number, (stem, gain) in enumerate(zip(measured, gains, strict=True)):
             tell = part(number, 0.5, 0.5)
             _encode(stem, gain, question, tell)
-            files[stem.name] = {"peak": stem.peak, "gain": gain, **_weighed(stem.target, partial(tell, frames))}
+            files[stem.name] = {"peak": stem.peak, "gain": gain, **weighed(stem.target, partial(tell, frames))}
     return {"files": files}
 
 
@@ -95,7 +95,7 @@ def _measured(stem: _Stem, question: Mapping[str, Any], progress: Callable[[int]
             writer.write_frames(wanted)
             if number % _SPEAK == 0:
                 progress(writer.frames)
-        _check(ffmpeg, stem.target.parent)
+        check(ffmpeg, stem.target.parent)
         writer.write_frames(np.zeros((frames - writer.frames, channels), dtype="<f4"))
     return _Stem(stem.name, stem.source, stem.target, stem.resample, stem.encode, kept, peak)
 
@@ -127,7 +127,7 @@ def _encode(stem: _Stem, gain: float, question: Mapping[str, Any], progress: Cal
             done += len(block)
             if number % _SPEAK == 0:
                 progress(done)
-        _check(ffmpeg, stem.target.parent)
+        check(ffmpeg, stem.target.parent)
     if stem.measured != stem.source:
         stem.measured.unlink()
     descriptor = os.open(stem.target, os.O_RDONLY | os.O_CLOEXEC)
@@ -178,7 +178,7 @@ def _peak(block: NDArray[np.float32]) -> float:
     return float(np.abs(block).max()) if block.size else 0.0
 
 
-def _check(ffmpeg: Ffmpeg, folder: Path) -> None:
+def check(ffmpeg: Ffmpeg, folder: Path) -> None:
     """Wait for ffmpeg's end and raise unless it was a good one."""
     status = ffmpeg.finish()
     if status == 0:
@@ -196,7 +196,7 @@ def _check(ffmpeg: Ffmpeg, folder: Path) -> None:
     raise WorkerFault("encoder-failed", f"ffmpeg could not encode ({status}): {words}", "it is tried again")
 
 
-def _weighed(path: Path, speak: Callable[[], None]) -> dict[str, Any]:
+def weighed(path: Path, speak: Callable[[], None]) -> dict[str, Any]:
     """A file's sha256 and size; says now and then that it is still at it."""
     sha256, size = hashlib.sha256(), 0
     with path.open("rb") as file:

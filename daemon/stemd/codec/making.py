@@ -12,7 +12,7 @@ from stemd import __version__
 from stemd.codec.ask import ask
 from stemd.errors import EnvironmentFault, StemdError
 from stemd.files import drop_tree, faults_in, free_bytes, read_json, sync_folder, write_json
-from stemd.formats import GUARDS, SANDBOX, resampler
+from stemd.formats import GUARDS, SANDBOX, resampler, stem_file
 from stemd.formats.outgoing import Shape, encode_command, expected_bytes, metadata, resample_command, shape
 from stemd.tools import run
 
@@ -34,8 +34,9 @@ _SLOWEST: Final = 2.0  # seconds of work per second of sound and stem
 class Order:
     """What is to be made. The files depend on nothing else.
 
-    stems: name to file, a WAV of float32 like the mix. key: separation key. source: the recording, for its cover.
-    title: of the recording if it names none. folder: where the set is made and kept; its parent is there.
+    stems: name to file, a WAV of float32 like the mix; for a STEM file the mix among them. key: separation key.
+    source: the recording, for its cover. title: of the recording if it names none. folder: where the set is made and
+    kept; its parent is there.
     """
 
     rule: Rule
@@ -49,7 +50,10 @@ class Order:
 
 @dataclasses.dataclass(frozen=True, slots=True)
 class Made:
-    """An encoded set on a local disk. files: stem to file (a name), sha256, size in bytes, peak and gain (linear)."""
+    """An encoded set on a local disk.
+
+    files: stem to file (a name), sha256, size in bytes, peak and gain (linear). A STEM file is one, with its tracks.
+    """
 
     folder: Path
     shape: Shape
@@ -106,7 +110,8 @@ def _needed(order: Order, made: Shape) -> int:
     mix = order.mix
     resampled = (made.rate, made.channels, made.frames) != (mix.sample_rate, mix.channels, mix.frames)
     samples = made.frames * made.channels * 4 if resampled else 0
-    return len(order.stems) * (expected_bytes(made) + samples)
+    copies = 2 if order.rule.format == stem_file.FORMAT else 1
+    return len(order.stems) * (copies * expected_bytes(made) + samples)
 
 
 def _encoded(order: Order, made: Shape, stop: Event, progress: Callable[[float], None]) -> dict[str, dict[str, Any]]:
@@ -118,17 +123,38 @@ def _encoded(order: Order, made: Shape, stop: Event, progress: Callable[[float],
     }  # fmt: skip
     timeout = _LEAST + _SLOWEST * order.mix.seconds * len(order.stems)
     files = dict(ask(question, timeout=timeout, stop=stop, progress=progress)["files"])
-    return {stem: {**files[stem], "file": f"{stem}.{order.rule.format}"} for stem in order.stems}
+    if order.rule.format == stem_file.FORMAT:
+        return {stem_file.NAME: _bound(order, files[stem_file.MIX], timeout, stop)}
+    return {stem: {**files[stem], "file": _target(order, stem).name} for stem in order.stems}
+
+
+def _bound(order: Order, mix: Mapping[str, Any], timeout: float, stop: Event) -> dict[str, Any]:
+    """Have the encoded tracks put into one file, and drop them."""
+    parts = [_target(order, track) for track in stem_file.TRACKS]
+    target = order.folder / f"{stem_file.NAME}.{stem_file.FORMAT}"
+    question = {
+        "do": "bind", "argv": stem_file.bind_command(parts, target), "target": str(target),
+        "atom": stem_file.metadata().decode(), "name": order.title,
+    }  # fmt: skip
+    told = ask(question, timeout=timeout, stop=stop, progress=lambda _: None)
+    for part in parts:
+        part.unlink()
+    return {**told, "peak": mix["peak"], "gain": mix["gain"], "file": target.name, "tracks": list(stem_file.TRACKS)}
+
+
+def _target(order: Order, stem: str) -> Path:
+    return order.folder / f"{stem}.{order.rule.format}"
 
 
 def _asked(order: Order, made: Shape, stem: str, cover: Path | None) -> dict[str, Any]:
     """The part of the question that is about one stem."""
-    source, target = order.stems[stem], order.folder / f"{stem}.{order.rule.format}"
+    source, target = order.stems[stem], _target(order, stem)
     if not source.exists():
         raise StemdError("lost-result", f"the kept stem {source} is gone", "separate again: stemd retry JOB")
     tags = order.folder / f"{stem}.tags"
     known = order.mix.source.tags
-    title = f"{known.get('title') or order.title} ({stem})"
+    title = known.get("title") or order.title
+    title = title if stem == stem_file.MIX else f"{title} ({stem})"
     text = metadata(order.rule, known, title, cover.read_bytes() if cover else None)
     with faults_in("state", order.folder.parent):
         tags.write_text(text, encoding="utf-8", errors="replace")

@@ -140,7 +140,7 @@ def _whole(rule: Rule, keys: _Keys, n: int, bad: set[str], *, local_models: bool
         for message, suggestion in sound.stems(rule, local_models=local_models):
             yield _place(keys, n, "stems"), message, suggestion
     if not {"names", "stems"} & bad:
-        several = len(rule.stems) > 1 or rule.stems == ("all",)
+        several = rule.format != "stem.m4a" and (len(rule.stems) > 1 or rule.stems == ("all",))
         for message, suggestion in names.mistakes(rule.names, several=several):
             yield _place(keys, n, "names"), message, suggestion
     for key, message, suggestion in sound.delivery(rule):

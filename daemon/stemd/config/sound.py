@@ -18,14 +18,15 @@ DEMUCS_MODELS: dict[str, tuple[str, ...]] = {
 }
 """The models that Demucs publishes, and their stems. A folder of local models may hold others."""
 
+_SHOWN_FOUR = "just drums, bass, other and vocals"
 _MP3_RATES = (8000, 11_025, 12_000, 16_000, 22_050, 24_000, 32_000, 44_100, 48_000)
 _AAC_RATES = (*_MP3_RATES, 64_000, 88_200, 96_000)
 _OPUS_RATES = (8000, 12_000, 16_000, 24_000, 48_000)
-RATES: dict[str, tuple[int, ...]] = {"mp3": _MP3_RATES, "m4a": _AAC_RATES, "opus": _OPUS_RATES}
+RATES: dict[str, tuple[int, ...]] = {"mp3": _MP3_RATES, "m4a": _AAC_RATES, "opus": _OPUS_RATES, "stem.m4a": _AAC_RATES}
 """Sampling rates that a format can hold; the others hold any."""
 
 _MP3_LIMIT, _OPUS_LIMIT = 320, 510
-LOSSY = frozenset({"mp3", "m4a", "opus"})
+LOSSY = frozenset({"mp3", "m4a", "opus", "stem.m4a"})
 
 
 def stems(rule: Rule, *, local_models: bool) -> Iterator[tuple[str, str]]:
@@ -50,6 +51,8 @@ def delivery(rule: Rule) -> Iterator[tuple[str, str, str]]:
     """Say which key does not fit the format, why, and what to write instead."""
     if rule.format == "flac" and rule.bit_depth == "float32":
         yield "bit_depth", "flac holds whole numbers only, not float32", 'write bit_depth = 24, or format = "wav"'
+    if rule.format == "stem.m4a":
+        yield from _stem_file(rule)
     rates = RATES.get(rule.format)
     if rates and rule.sample_rate != "source" and rule.sample_rate not in rates:
         near = min(rates, key=lambda rate: abs(rate - int(rule.sample_rate)))
@@ -57,6 +60,20 @@ def delivery(rule: Rule) -> Iterator[tuple[str, str, str]]:
     limit = {"mp3": _MP3_LIMIT, "opus": _OPUS_LIMIT}.get(rule.format)
     if limit and rule.bitrate > limit:
         yield "bitrate", f"{rule.format} ends at {limit} kbit/s", f"write bitrate = {limit}"
+
+
+def _stem_file(rule: Rule) -> Iterator[tuple[str, str, str]]:
+    """Say what does not fit one file with the whole song in five stereo tracks."""
+    sources = DEMUCS_MODELS.get(rule.model, _FOUR)
+    if set(sources) != set(_FOUR):
+        others = ", ".join(source for source in sources if source not in _FOUR)
+        yield "format", f"a stem.m4a holds {_SHOWN_FOUR}; {rule.model} makes {others} too", 'write model = "htdemucs"'
+    elif rule.stems != ("all",) and set(rule.stems) != set(_FOUR):
+        yield "stems", f"a stem.m4a holds {_SHOWN_FOUR}, no more and no less", 'write stems = "all"'
+    if rule.channels == 1:
+        yield "channels", "a stem.m4a is stereo", 'write channels = 2, or "source"'
+    if rule.clip == "rescale":
+        yield "clip", "the tracks of a stem.m4a must sum to its mix, not be rescaled each", 'write clip = "joint"'
 
 
 def remarks(rule: Rule, given: frozenset[str], *, local_models: bool) -> Iterator[tuple[str, str, str]]:
@@ -67,8 +84,9 @@ def remarks(rule: Rule, given: frozenset[str], *, local_models: bool) -> Iterato
         yield "bitrate", f"has no effect: {rule.format} is lossless", "leave it out, or choose mp3"
     if "mp3_quality" in given and rule.format != "mp3":
         yield "mp3_quality", f"has no effect: the format is {rule.format}", 'leave it out, or write format = "mp3"'
-    if rule.model == "htdemucs_6s" and {"all", "piano", "no_piano"} & set(rule.stems):
-        yield "stems", "the piano of htdemucs_6s is weak", "listen to it before you use it"
+    everything = rule.stems == ("all",) and "piano" in DEMUCS_MODELS.get(rule.model, ())
+    if everything or {"piano", "no_piano"} & set(rule.stems):
+        yield "stems", f"the piano of {rule.model} is weak", "listen to it before you use it"
     looks_signed = len(rule.model) == 8 and all(char in "0123456789abcdef" for char in rule.model)  # noqa: PLR2004
     if not local_models and rule.model not in {*DEMUCS_MODELS, "demo"} and not looks_signed:
         known = did_you_mean(rule.model, DEMUCS_MODELS, "name a folder of local models in daemon.models")

@@ -30,6 +30,7 @@ below the inbox; alone between slashes it stands for all folders, elsewhere for 
 """
 
 _NUMBER_ROOM: Final = len(" (9999)")
+_DOUBLE: Final = re.compile(r".+(\.stem\.(?:m4a|mp4))", re.IGNORECASE)  # DJ players know files by both parts
 _EXTENSION: Final = 16  # bytes; what is longer is no extension but a name with a dot
 _FORBIDDEN: Final = re.compile(r'[<>:"/\\|?*\x00-\x1f\x7f-\x9f\u2028\u2029]')
 _DEVICE: Final = re.compile(r"(con|prn|aux|nul|conin\$|conout\$|com[0-9¹²³]|lpt[0-9¹²³])\s*(\..*)?", re.IGNORECASE)
@@ -74,6 +75,8 @@ def legal(name: str, longest: int = LONGEST) -> str:
 
 def split(name: str) -> tuple[str, str]:
     """Split a file's name into base and extension with its dot; a long or spaced "extension" belongs to the base."""
+    if double := _DOUBLE.fullmatch(name):
+        return name[: double.start(1)], double[1]
     base, dot, extension = name.rpartition(".")
     if not base or not extension or " " in extension or len(os.fsencode(extension)) >= _EXTENSION:
         return name, ""

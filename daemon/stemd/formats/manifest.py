@@ -29,7 +29,8 @@ def manifest(
 ) -> dict[str, Any]:
     """Form the content of a manifest.
 
-    files: each with stem, name (as seen from the manifest), sha256, size in bytes and gain (linear). Levels in dB.
+    files: each with stem, name (as seen from the manifest), sha256, size in bytes and gain (linear), a STEM file with
+    its tracks' names. Levels in dB.
     """
     return {
         "stemd": __version__,
@@ -42,8 +43,7 @@ def manifest(
         "separation": job.key,
         "delivery": _delivery(rule, shape),
         "files": [
-            {**{key: file[key] for key in ("stem", "name", "sha256", "size")}, "gain_db": _decibel(file["gain"])}
-            for file in files
+            {**{key: file[key] for key in file if key != "gain"}, "gain_db": _decibel(file["gain"])} for file in files
         ],
         "quality": quality,
         "reasons": list(job.reasons),

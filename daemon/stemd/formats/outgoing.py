@@ -7,6 +7,8 @@ import struct
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
 
+from stemd.formats import stem_file
+
 if TYPE_CHECKING:
     from collections.abc import Mapping
     from pathlib import Path
@@ -39,10 +41,12 @@ class Shape:
 def shape(rule: Rule, mix: Mix) -> Shape:
     """Work out what a rule asks for with this recording; a rate that its format lacks becomes the next higher one."""
     asked = mix.source.sample_rate if rule.sample_rate == "source" else rule.sample_rate
-    rate = _nearest(asked, _RATES.get(rule.format))
+    rate = _nearest(asked, _RATES.get(_coding(rule)))
     source_frames = mix.source_frames or round(mix.frames * mix.source.sample_rate / mix.sample_rate)
     frames = round(source_frames * rate / mix.source.sample_rate)
     channels = min(mix.source.channels, 2) if rule.channels == "source" else rule.channels
+    if rule.format == stem_file.FORMAT:
+        channels = 2
     lossy = rule.format not in {"wav", "flac"}
     return Shape(rate, channels, frames, _kind(rule), lossy)
 
@@ -67,7 +71,7 @@ def resample_command(stem: Path, made: Shape, mix: Mix, resampler: str) -> list[
 
 def encode_command(rule: Rule, made: Shape, target: Path, tags: Path, cover: Path | None) -> list[str]:
     """Build the command that reads raw samples from standard input and writes the file, with tags and cover."""
-    picture = cover is not None and rule.format in _WITH_COVER
+    picture = cover is not None and _coding(rule) in _WITH_COVER
     inputs = ["-f", made.kind, "-ar", str(made.rate), "-ac", str(made.channels), "-i", "pipe:0"]
     inputs += ["-f", "ffmetadata", "-i", str(tags)]
     maps = ["-map", "0:a", "-map_metadata", "1"]
@@ -77,7 +81,7 @@ def encode_command(rule: Rule, made: Shape, target: Path, tags: Path, cover: Pat
         maps += ["-metadata:s:v:0", "title=Album cover", "-metadata:s:v:0", "comment=Cover (front)"]
     return [
         "ffmpeg", "-hide_banner", "-nostdin", "-nostats", "-v", "repeat+level+error", "-threads", "1", "-y",
-        *inputs, *maps, *_encoder(rule, made), "-f", _MUXERS[rule.format], str(target),
+        *inputs, *maps, *_encoder(rule, made), "-f", _MUXERS[_coding(rule)], str(target),
     ]  # fmt: skip
 
 
@@ -97,6 +101,11 @@ def expected_bytes(made: Shape) -> int:
     return made.frames * made.channels * {"s16le": 2, "s32le": 3}.get(made.kind, 4) + 1_000_000
 
 
+def _coding(rule: Rule) -> str:
+    """The format of each track: a STEM file holds five of m4a."""
+    return "m4a" if rule.format == stem_file.FORMAT else rule.format
+
+
 def _nearest(rate: int, known: tuple[int, ...] | None) -> int:
     if known is None:
         return rate
@@ -110,7 +119,7 @@ def _kind(rule: Rule) -> str:
 
 
 def _encoder(rule: Rule, made: Shape) -> list[str]:
-    match rule.format:
+    match _coding(rule):
         case "wav":
             codec = {"s16le": "pcm_s16le", "s32le": "pcm_s24le"}.get(made.kind, "pcm_f32le")
             return ["-c:a", codec, "-rf64", "auto"]
@@ -126,12 +135,15 @@ def _encoder(rule: Rule, made: Shape) -> list[str]:
             return ["-c:a", "aac", "-b:a", _bitrate(rule, made), "-movflags", "+faststart"]
         case "opus":
             return ["-c:a", "libopus", "-b:a", _bitrate(rule, made), "-application", "audio"]
+        case unknown:
+            raise ValueError(f"no encoder for {unknown}")
 
 
 def _bitrate(rule: Rule, made: Shape) -> str:
     """The rule's bitrate, or the highest that the format has for these channels and this rate."""
-    most = min(_MOST_BITRATE[rule.format], _MOST_PER_CHANNEL[rule.format] * made.channels)
-    if rule.format == "mp3" and made.rate < _HALVED_BELOW:
+    coding = _coding(rule)
+    most = min(_MOST_BITRATE[coding], _MOST_PER_CHANNEL[coding] * made.channels)
+    if coding == "mp3" and made.rate < _HALVED_BELOW:
         most = 160
     return f"{min(rule.bitrate, most)}k"
 

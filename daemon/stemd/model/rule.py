@@ -11,7 +11,7 @@ from typing import Annotated, Literal, TypeAlias
 from annotated_types import Ge, Gt, Le, Lt, MinLen
 
 Preset: TypeAlias = Literal["draft", "standard", "best", "low-memory", "asr", "karaoke"]
-Format: TypeAlias = Literal["wav", "flac", "mp3", "m4a", "opus"]
+Format: TypeAlias = Literal["wav", "flac", "mp3", "m4a", "opus", "stem.m4a"]
 BitDepth: TypeAlias = Literal[16, 24, "float32"]
 Clip: TypeAlias = Literal["joint", "rescale", "clamp", "none"]
 Precision: TypeAlias = Literal["auto", "float32"]

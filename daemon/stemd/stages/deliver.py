@@ -15,6 +15,7 @@ from stemd.files import digest, drop_tree, faults_in, read_fact, read_json, writ
 from stemd.files.names import Place, places, split
 from stemd.files.plan import longest_name
 from stemd.files.publish import Item, Shelf, abandon, publish, resume
+from stemd.formats import stem_file
 from stemd.formats.manifest import manifest, readable
 from stemd.model import Artifact, Finished, Mix
 from stemd.stages import copies
@@ -91,13 +92,19 @@ def _made(work: Work) -> Made:
     order = Order(
         rule=work.rule,
         mix=read_fact(work.folder / "mix.json", Mix),
-        stems={stem: work.results / work.job.key / name for stem, name in separation["files"].items()},
+        stems=_stems(work, separation["files"]),
         key=work.job.key,
         source=work.source,
         title=readable(_track(work.job.name)),
         folder=work.folder / _MADE,
     )
     return make(order, stop=work.stop, progress=lambda part: work.progress(part * _MAKING, {}))
+
+
+def _stems(work: Work, files: Mapping[str, str]) -> dict[str, Path]:
+    """What is encoded: the stems, and for a STEM file the mix."""
+    stems = {stem: work.results / work.job.key / name for stem, name in files.items()}
+    return {stem_file.MIX: work.folder / "mix.wav", **stems} if work.rule.format == stem_file.FORMAT else stems
 
 
 def _items(work: Work, shelf: Shelf, made: Made) -> list[Item]:
@@ -166,8 +173,9 @@ def _report(work: Work) -> list[Path]:
 def _manifest(work: Work, made: Made, names: Mapping[str, str]) -> dict[str, Any]:
     separation = read_json(work.folder / "separation.json")
     quality = work.folder / "quality.json"
+    known = ("sha256", "size", "gain", "tracks")
     files = [
-        {"stem": stem, "name": readable(names[stem]), **{key: told[key] for key in ("sha256", "size", "gain")}}
+        {"stem": stem, "name": readable(names[stem]), **{key: told[key] for key in known if key in told}}
         for stem, told in made.files.items()
     ]
     return manifest(

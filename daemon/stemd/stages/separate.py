@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from stemd.errors import EnvironmentFault
 from stemd.files import drop_tree, faults_in, read_json, sync_folder, write_json
+from stemd.formats import stem_file
 from stemd.model import Finished, Measurement, Rung
 
 if TYPE_CHECKING:
@@ -34,7 +35,7 @@ def run(work: Work) -> Outcome:
     if (kept / REPORT).exists():
         kept.touch()
         _report(kept, work.folder)
-        return Finished(note="the stems were there already", key=key)
+        return Finished(note=f"the stems were there already{_caution(stems)}", key=key)
     done = work.children.separate(_request(work, card, stems, rung, kept), work)
     _keep(kept, work.job, done | {"model": card.name, "digest": card.digest, "stems": list(stems)})
     _report(kept, work.folder)
@@ -43,6 +44,12 @@ def run(work: Work) -> Outcome:
 
 def resolve(rule: Rule, card: ModelCard) -> tuple[str, ...]:
     """Say which stems a rule means with its model: "all", names, and complements as no_<name>."""
+    if rule.format == stem_file.FORMAT and set(card.sources) != set(stem_file.STEMS):
+        raise EnvironmentFault(
+            "unknown-stem", f'rule "{rule.name}" asks for a stem.m4a, which holds just {", ".join(stem_file.STEMS)}; '
+            f"{card.name} makes {', '.join(card.sources)}",
+            "choose another model or format in config.toml, then: systemctl reload",
+        )  # fmt: skip
     if rule.stems == ("all",):
         return card.sources
     unknown = [stem for stem in rule.stems if stem.removeprefix("no_") not in card.sources]
@@ -114,8 +121,14 @@ def _note(stems: tuple[str, ...], done: dict[str, Any]) -> str:
     reruns = f", {done['reruns_float32']} segments once more in float32" if done.get("reruns_float32") else ""
     return (
         f"{', '.join(stems)} in {done['seconds']:.1f} s on {done['device']}, {done['precision']}, "
-        f"{done['x_realtime']:.1f} x realtime{reruns}"
+        f"{done['x_realtime']:.1f} x realtime{reruns}{_caution(stems)}"
     )
+
+
+def _caution(stems: tuple[str, ...]) -> str:
+    """Networks of six stems were trained on little piano; Demucs's own README warns of theirs."""
+    weak = any(stem.removeprefix("no_") == "piano" for stem in stems)
+    return "; the piano is weak: listen to it before you use it" if weak else ""
 
 
 def _measurement(card: ModelCard, rung: Rung, done: dict[str, Any]) -> Measurement:
