@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Final
 from stemd.model import Arrival, Stat
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping
+    from collections.abc import Callable, Iterator, Mapping
 
     from stemd.model import Rule
 
@@ -50,15 +50,19 @@ class Sighting:
     since: float
 
 
-def look(rule: Rule, now: float) -> Look:
-    """List a rule's inbox with all its sub-folders. Never raises: an inbox that cannot be listed is offline."""
+def look(rule: Rule, now: float, moved: Callable[[], None] = lambda: None) -> Look:
+    """List a rule's inbox with all its sub-folders. Never raises: an inbox that cannot be listed is offline.
+
+    moved: called at every step forward, for a listing may take minutes on a slow share.
+    """
     files: dict[bytes, Stat] = {}
     links: list[bytes] = []
     unreadable: list[bytes] = []
     root = os.fsencode(rule.inbox)
     try:
         info = rule.inbox.stat()
-        for path, entry in _walk(root, frozenset(os.fsencode(folder) for folder in rule.own_folders), unreadable):
+        skipped = frozenset(os.fsencode(folder) for folder in rule.own_folders)
+        for path, entry in _walk(root, skipped, unreadable, moved):
             if entry.is_symlink():
                 links.append(path)
             elif entry.is_file(follow_symlinks=False) and _wanted(path[len(root) + 1 :], rule):
@@ -69,7 +73,7 @@ def look(rule: Rule, now: float) -> Look:
 
 
 def _walk(
-    root: bytes, skipped: frozenset[bytes], unreadable: list[bytes]
+    root: bytes, skipped: frozenset[bytes], unreadable: list[bytes], moved: Callable[[], None]
 ) -> Iterator[tuple[bytes, os.DirEntry[bytes]]]:
     """Give everything below `root` that is not ignored and not a folder; a root that cannot be listed raises."""
     folders = [root]
@@ -84,6 +88,7 @@ def _walk(
             unreadable.append(folder)
             continue
         for entry in found:
+            moved()
             if _NEVER.match(os.fsdecode(entry.name)) or entry.path in skipped:
                 continue
             if entry.is_dir(follow_symlinks=False):

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any, Protocol
 
 from stemd.children.cards import Cards
 from stemd.children.worker import Worker
+from stemd.pulse import Pulse
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
@@ -35,11 +36,12 @@ class Limited(Protocol):
 class WorkerPool:
     """The engines, one a device, and the quality checker."""
 
-    def __init__(self, state: Path, models: str = "") -> None:
-        """state: where what is known of models is kept. models: a folder of local models, or ""."""
+    def __init__(self, state: Path, models: str = "", pulse: Pulse | None = None) -> None:
+        """state: where what is known of models is kept. models: a folder of local models, or "". pulse: see Worker."""
         self._models = models
+        self._pulse = pulse or Pulse()
         self._engines: dict[str, Worker] = {}
-        self._quality = Worker("stemd.quality", "quality check")
+        self._quality = Worker("stemd.quality", "quality check", self._pulse)
         self._cards = Cards(state / "models", models, self._ask_for_card)
 
     @property
@@ -58,7 +60,7 @@ class WorkerPool:
 
     def separate(self, request: Mapping[str, Any], work: Limited) -> dict[str, Any]:
         """Have the engine of `request["device"]` separate."""
-        worker = self._engines.setdefault(str(request["device"]), _engine())
+        worker = self._engines.setdefault(str(request["device"]), self._engine())
         return _followed(worker, {"do": "separate", "models": self._models, **request}, work)
 
     def measure(self, request: Mapping[str, Any], work: Limited) -> dict[str, Any]:
@@ -85,7 +87,7 @@ class WorkerPool:
     def _ask_for_card(self, model: str) -> dict[str, Any]:
         """Ask an engine that has nothing to do; where all are at work, one for this question only."""
         idle = next((worker for worker in self._engines.values() if not worker.busy), None)
-        worker = idle or _engine()
+        worker = idle or self._engine()
         if not self._engines:
             self._engines["cpu"] = worker
         answer = worker.ask({"do": "describe", "model": model, "models": self._models}, stop=threading.Event())
@@ -93,9 +95,8 @@ class WorkerPool:
             worker.kill()
         return answer
 
-
-def _engine() -> Worker:
-    return Worker("stemd.engine", "engine")
+    def _engine(self) -> Worker:
+        return Worker("stemd.engine", "engine", self._pulse)
 
 
 def _followed(worker: Worker, question: Mapping[str, Any], work: Limited) -> dict[str, Any]:

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 from stemd.children.failures import as_worker_fault, death, failure
 from stemd.errors import StemdError, Stopping, WorkerFault
+from stemd.pulse import Pulse
 from stemd.tools import Child, start
 
 if TYPE_CHECKING:
@@ -24,10 +25,12 @@ _STALL: Final = 300.0  # seconds; loading a model and one segment on a slow proc
 class Worker:
     """One process that answers one question at a time, started when it is first asked and again when it has died."""
 
-    def __init__(self, module: str, name: str) -> None:
-        """module: run as `python -m module`. name: for people."""
+    def __init__(self, module: str, name: str, pulse: Pulse | None = None) -> None:
+        """module: run as `python -m module`. name: for people. pulse: stamped by who waits for the process."""
         self._argv: Sequence[str] = (sys.executable, "-P", "-m", module)  # -P: no stray json.py of the working folder
         self._name = name
+        self._pulse = pulse or Pulse()
+        self._part = ""
         self._child: Child | None = None
         self._asking = threading.Lock()
         self.idle_since = time.monotonic()
@@ -71,6 +74,7 @@ class Worker:
                     raise as_worker_fault(fault) from fault
                 raise
             finally:
+                self._pulse.leave(self._part)
                 self.idle_since = time.monotonic()
 
     def unload(self) -> None:
@@ -89,6 +93,7 @@ class Worker:
         if self._child is None or not self._child.alive:
             self._drop(0.0)
             self._child = start(self._argv, nice=_NICE)
+            self._part = f"waiting for the {self._name} (process {self._child.pid})"
         return self._child
 
     def _drop(self, grace: float) -> None:
@@ -106,6 +111,7 @@ class Worker:
     ) -> dict[str, Any]:
         began = heard = time.monotonic()
         while True:
+            self._pulse.stamp(self._part)
             if stop.is_set():
                 self._cancel(child)
                 raise Stopping(self._name)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import faulthandler
 import os
 import queue
 import signal
@@ -18,10 +19,12 @@ from stemd.errors import StemdError
 from stemd.inbox import Look
 from stemd.ledger import LedgerFull, Lock, arrivals, facts, jobs, open_for_writing, requests
 from stemd.model import Status, effective
+from stemd.pulse import Pulse
 from stemd.service import answers
 from stemd.service import live as describe
 from stemd.service.endings import Endings
 from stemd.service.folders import prepare, tidy
+from stemd.service.heartbeat import Heartbeat
 from stemd.service.inboxes import Inboxes, summary
 from stemd.service.logbook import about, shown
 from stemd.service.planning import Planning
@@ -59,6 +62,14 @@ class Service:
         self._next_plan = self._next_live = 0.0
         self._children = pool
         self._exit = contextlib.ExitStack()
+        self._rounds: dict[str, Callable[[], None]] = {
+            "reading the mail": self._take_mail, "reloading": self._reload_if_wanted, "writing down": self._settle_all,
+            "answering requests": self._answer_requests, "looking at inboxes": self._look_at_inboxes,
+            "measuring headroom": self._measure, "starting work": self._start_work, "ending idle workers": self._rest,
+            "telling the state": self._tell,
+        }  # fmt: skip
+        self._pulse = Pulse()
+        self._heartbeat = Heartbeat(self._pulse)
         self.ledger: Ledger
         self.pool: Any
         self.runner: Runner
@@ -79,11 +90,15 @@ class Service:
         return 3 if self.once and unlucky else 0
 
     def listen_to_signals(self, reload: Callable[[], Settings]) -> None:
-        """SIGTERM and SIGINT stop the daemon, SIGHUP has it read its configuration again with `reload`."""
+        """SIGTERM and SIGINT stop the daemon, SIGHUP has it read its configuration again with `reload`.
+
+        At SIGABRT, which systemd's watchdog sends, every thread says in the log where it stands.
+        """
         self._reload = reload
         for number in (signal.SIGTERM, signal.SIGINT):
             signal.signal(number, self._on_stop)
         signal.signal(signal.SIGHUP, self._on_hangup)
+        faulthandler.enable()
 
     def stop(self) -> None:
         """End soon, in good order. May be called from any thread."""
@@ -112,7 +127,7 @@ class Service:
             else:
                 about(job).info("{} was interrupted; goes on", shown(job))
         tidy(self.state, self.ledger)
-        self.pool = self._children or WorkerPool(self.state, str(self.settings.daemon.models or ""))
+        self.pool = self._children or WorkerPool(self.state, str(self.settings.daemon.models or ""), self._pulse)
         self._exit.callback(self.pool.close)
         self.runner = Runner(self.state, self.pool, self._mail.put)
         self.inboxes = Inboxes(self.settings.daemon.rescan, self._mail.put)
@@ -136,25 +151,33 @@ class Service:
             logger.warning("{}", problem)
         if self.paused:
             logger.warning("paused by {}; go on with: stemd resume", self.paused)
+        self._pulse.stamp(*self._rounds)
+        self._heartbeat.start()
+        self._exit.callback(self._heartbeat.close)
         notify.ready(self._line())
 
     def _tick(self) -> None:
-        """One round: what has come in, what is asked, what is due, what can start."""
-        self._take_mail()
-        if self._reload_wanted:
-            self._swap_settings()
+        """One round: what has come in, what is asked, what is due, what can start. Every part leaves its stamp."""
         try:
-            while self._unsettled:
-                self._settle(self._unsettled[0])
-                self._unsettled.popleft()
-            self._answer_requests()
-            self.inboxes.start_due(time.monotonic())
-            self._start_work()
+            for part, get_round in self._rounds.items():
+                get_round()
+                self._pulse.stamp(part)
         except LedgerFull as fault:
+            self._wait_for_room(fault)
+        else:
+            if self._full:
+                logger.info("the ledger can be written again")
+            self._full = False
+
+    def _wait_for_room(self, fault: LedgerFull) -> None:
+        """Let some seconds pass. A fault of the surroundings: told once, and nobody stands still meanwhile."""
+        if not self._full:
             logger.error("{}: {}", fault.message, fault.hint)
-            time.sleep(_FULL)
-        self.pool.drop_idle(self.settings.daemon.idle_unload)
+        self._full = True
+        time.sleep(_FULL)
+        self._rest()
         self._tell()
+        self._pulse.stamp(*self._rounds)
 
     def _take_mail(self) -> None:
         """Wait for something to do, at most until the next look or tick is due, and take all that has come."""
@@ -165,6 +188,26 @@ class Service:
                 if item is not None:
                     self._unsettled.append(item)
                 item = self._mail.get_nowait()
+
+    def _reload_if_wanted(self) -> None:
+        if self._reload_wanted:
+            self._swap_settings()
+
+    def _settle_all(self) -> None:
+        while self._unsettled:
+            self._settle(self._unsettled[0])
+            self._unsettled.popleft()
+            self._pulse.stamp("writing down")
+
+    def _look_at_inboxes(self) -> None:
+        self.inboxes.start_due(time.monotonic())
+
+    def _measure(self) -> None:
+        if time.monotonic() >= self._next_plan:
+            self.planning.measure(self.runner.running)
+
+    def _rest(self) -> None:
+        self.pool.drop_idle(self.settings.daemon.idle_unload)
 
     def _settle(self, item: Ended | Look | str) -> None:
         """Take in what a thread has posted. What cannot be written down yet stays first in the line."""
@@ -234,7 +277,6 @@ class Service:
         with contextlib.suppress(OSError):  # a full disk: the next second is as good
             live.write(self.state, self._facts())
         notify.status(self._line())
-        notify.watchdog()
 
     def _facts(self) -> dict[str, Any]:
         planning = self.planning
@@ -251,7 +293,8 @@ class Service:
         counts = jobs.counts(self.ledger)
         closed = self.planning.gate.closed if self.planning.gate else ""
         line = f"{counts[Status.RUNNING]} running, {counts[Status.WAITING]} waiting, {counts[Status.HELD]} to review"
-        return f"{line}; {closed}" if closed else line
+        still = self._pulse.still(self._heartbeat.limit)
+        return "; ".join(part for part in (line, closed, str(still or "")) if part)
 
     def _nothing_left(self) -> bool:
         """Whether all inboxes are quiet and no job waits that could still go on by itself."""

@@ -22,12 +22,15 @@ SETTLE_LOCAL: Final = 5.0
 SETTLE_NETWORK: Final = 30.0
 RESCAN_NETWORK: Final = 10.0
 _CALM: Final = 0.3  # seconds from an event to the look that it wakes: events come in bursts
-_HANGS: Final = 60.0  # seconds after which a look that has not come back means that the share hangs
+_HANGS: Final = 60.0  # seconds without a step forward after which a look means that the share hangs
 
 
 @dataclass(slots=True)
 class Inbox:
-    """What is known of one rule's inbox. Times are monotonic seconds; looking: since when, None if nobody looks."""
+    """What is known of one rule's inbox. Times are monotonic seconds.
+
+    looking: when the present look last came a step forward; None if nobody looks.
+    """
 
     rule: Rule
     network: bool
@@ -81,12 +84,15 @@ class Inboxes:
         for inbox in self.all.values():
             if inbox.looking is None and inbox.due <= now:
                 inbox.looking = now
-                threading.Thread(
-                    target=lambda rule=inbox.rule: self._post(look(rule, time.monotonic())),
-                    name=f"look-{inbox.rule.name}", daemon=True,
-                ).start()  # fmt: skip
+                threading.Thread(target=self._look, args=(inbox,), name=f"look-{inbox.rule.name}", daemon=True).start()
             elif inbox.looking is not None and now - inbox.looking > _HANGS and not inbox.offline:
                 self._set_offline(inbox, f"does not answer for {_HANGS:.0f} s")
+
+    def _look(self, inbox: Inbox) -> None:
+        def moved() -> None:
+            inbox.looking = time.monotonic()
+
+        self._post(look(inbox.rule, time.monotonic(), moved))
 
     def receive(self, seen: Look, now: float) -> list[Arrival]:
         """Take in a finished look; returns the arrivals that are settled."""

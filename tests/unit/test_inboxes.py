@@ -1,0 +1,68 @@
+"""Looks that take long: a slow share is waited for, one that hangs is offline, and neither holds up the daemon."""
+
+import threading
+
+import pytest
+
+from stemd.inbox import Look
+from stemd.model import Rule
+from stemd.service import inboxes as module
+from stemd.service.inboxes import Inboxes
+
+
+class Clock:
+    now = 100.0
+
+    def monotonic(self):
+        return self.now
+
+
+class Share:
+    """A listing that makes one step whenever it is told to."""
+
+    def __init__(self):
+        self.step, self.stepped, self.done = threading.Event(), threading.Event(), False
+
+    def look(self, rule, at, moved):
+        while not self.done:
+            self.step.wait(10)
+            self.step.clear()
+            moved()
+            self.stepped.set()
+        return Look(rule.name, at)
+
+    def go_on(self, *, done=False):
+        self.done = done
+        self.stepped.clear()
+        self.step.set()
+        assert self.stepped.wait(10)
+
+
+@pytest.fixture
+def clock(monkeypatch):
+    made = Clock()
+    monkeypatch.setattr(module, "time", made)
+    return made
+
+
+def test_a_listing_that_moves_may_take_long_and_one_that_hangs_is_offline(tmp_path, monkeypatch, clock):
+    share, posted = Share(), []
+    monkeypatch.setattr(module, "look", share.look)
+    folders = dict.fromkeys(("inbox", "outbox", "review", "failed", "archive"), tmp_path)
+    inboxes = Inboxes(30, posted.append)
+    inboxes.follow([Rule(name="songs", **folders)], lambda _: [])
+    for _ in range(4):
+        inboxes.start_due(clock.now)
+        share.go_on()
+        clock.now += 50
+    inboxes.start_due(clock.now)
+    assert inboxes.offline() == 0
+    clock.now += 11
+    inboxes.start_due(clock.now)
+    assert inboxes.all["songs"].offline == "does not answer for 60 s"
+    share.go_on(done=True)
+    while not posted:
+        pass
+    inboxes.receive(posted[0], clock.now)
+    assert inboxes.offline() == 0
+    inboxes.close()
