@@ -113,12 +113,12 @@ def test_a_stop_is_heard_at_once_whatever_the_worker_does(worker, do):
     began = time.monotonic()
     with pytest.raises(Stopping):
         ask(worker, do, stop=stop)
-    assert time.monotonic() - began < 8
+    assert time.monotonic() - began < 15
 
 
 def hang(worker):
     with pytest.raises(WorkerFault):
-        ask(worker, "hang", stall=1.5)
+        ask(worker, "hang", stall=3)
 
 
 def test_unloading_gives_the_process_back_but_never_one_at_work(worker):

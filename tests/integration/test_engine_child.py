@@ -187,7 +187,7 @@ def test_cancel_ends_it_within_a_segment_and_the_next_request_runs(engine, tmp_p
     began = time.monotonic()
     engine.send(do="cancel")
     assert engine.answer()[1]["failed"]["code"] == "cancelled"
-    assert time.monotonic() - began < 5
+    assert time.monotonic() - began < 20
     assert not list((tmp_path / "out").iterdir())
     engine.separate(recording(tmp_path / "short.wav", 1), tmp_path / "out")
     assert "done" in engine.answer()[1]
@@ -208,7 +208,7 @@ def test_it_ends_with_its_input_and_on_sigterm_even_at_work(engine, tmp_path, wa
         engine.process.stdin.close()
     else:
         engine.process.send_signal(signal.SIGTERM)
-    engine.process.wait(timeout=8)
+    engine.process.wait(timeout=20)
 
 
 def test_its_memory_does_not_grow_with_the_length(engine, tmp_path):

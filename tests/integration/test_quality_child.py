@@ -285,4 +285,4 @@ def test_sigint_is_the_parents_and_sigterm_ends_it() -> None:
         child.stdin.flush()
         assert "bad-request" in child.stdout.readline()
         child.send_signal(signal.SIGTERM)
-        assert child.wait(10) == 143
+        assert child.wait(30) == 143

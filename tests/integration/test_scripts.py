@@ -81,7 +81,7 @@ def test_setup_installs_once_and_then_only_looks(checkout):
 
     began = time.monotonic()
     second = run(checkout / "scripts/setup")
-    assert time.monotonic() - began < 2
+    assert time.monotonic() - began < 10
     assert (second.returncode, second.stdout, second.stderr) == (0, "", "")
     assert len(asked(checkout)) == count
 

@@ -20,7 +20,7 @@ def python(text: str) -> list[str]:
     return [sys.executable, "-c", textwrap.dedent(text)]
 
 
-def gone(pid: int, seconds: float = 3.0) -> bool:
+def gone(pid: int, seconds: float = 20.0) -> bool:
     """Whether the process ends, or is a zombie, within the time."""
     deadline = time.monotonic() + seconds
     while time.monotonic() < deadline:
@@ -96,7 +96,7 @@ def test_time_ends_the_whole_group_even_if_it_resists() -> None:
     with pytest.raises(StemdError) as caught:
         tools.run(python(STUBBORN), timeout=0.8, on_line=lambda line: pids.append(int(line)))
     assert caught.value.code == "timeout"
-    assert time.monotonic() - began < 5
+    assert time.monotonic() - began < 20
     assert gone(pids[0])
 
 
@@ -106,7 +106,7 @@ def test_a_set_stop_ends_the_run() -> None:
     began = time.monotonic()
     with pytest.raises(Stopping):
         tools.run(["sleep", "60"], timeout=60, stop=stop)
-    assert time.monotonic() - began < 2
+    assert time.monotonic() - began < 20
 
 
 def test_what_a_listener_raises_ends_the_program() -> None:
@@ -116,13 +116,13 @@ def test_what_a_listener_raises_ends_the_program() -> None:
     began = time.monotonic()
     with pytest.raises(ValueError, match="y"):
         tools.run(["yes"], timeout=30, on_line=refuse)
-    assert time.monotonic() - began < 5
+    assert time.monotonic() - began < 20
 
 
 def test_a_grandchild_that_keeps_the_pipe_does_not_hold_up_the_run() -> None:
     began = time.monotonic()
     done = tools.run(["sh", "-c", "sleep 60 & echo $!"], timeout=30)
-    assert time.monotonic() - began < 5
+    assert time.monotonic() - began < 20
     assert gone(int(done.stdout))
 
 
@@ -149,13 +149,13 @@ def test_a_program_that_the_kernel_does_not_execute_is_the_environments_fault(tm
 def test_limits_hold(tmp_path: Path) -> None:
     target = tmp_path / "big"
     limits = tools.Limits(file_size=100_000)
-    done = tools.run(["sh", "-c", f"sleep 0.2; exec head -c 1000000 /dev/zero > {target}"], timeout=10, limits=limits)
+    done = tools.run(["sh", "-c", f"sleep 1; exec head -c 1000000 /dev/zero > {target}"], timeout=10, limits=limits)
     assert done.returncode != 0
     assert target.stat().st_size == 100_000
 
 
 def test_niceness_and_oom_score_are_set() -> None:
-    text = "sleep 0.2; nice; cat /proc/self/oom_score_adj"
+    text = "sleep 1; nice; cat /proc/self/oom_score_adj"
     assert tools.run(["sh", "-c", text], timeout=10, nice=7).stdout.split() == [b"7", b"500"]
 
 
@@ -189,12 +189,12 @@ ECHO = """
 def test_a_child_answers_in_json_and_its_chatter_is_kept_apart() -> None:
     child = tools.start(python(ECHO))
     child.send({"do": "naïve"})
-    assert child.receive(10) == {"done": "naïve"}
+    assert child.receive(30) == {"done": "naïve"}
     assert child.receive(0) is None
     assert child.alive
     assert child.returncode is None
     assert "chatter" in child.stderr_tail
-    assert child.terminate(5) == 0
+    assert child.terminate(30) == 0
     assert not child.alive
 
 
@@ -202,8 +202,8 @@ def test_a_crashed_child_is_noticed_with_its_last_words() -> None:
     child = tools.start(python(ECHO))
     child.send({"do": "one"})
     child.send({"do": "crash"})
-    assert child.receive(10) == {"done": "one"}
-    assert child.receive(10) is None
+    assert child.receive(30) == {"done": "one"}
+    assert child.receive(30) is None
     assert not child.alive
     assert child.returncode == -signal.SIGSEGV
     assert "about to crash" in child.stderr_tail
@@ -215,11 +215,11 @@ def test_a_crashed_child_is_noticed_with_its_last_words() -> None:
 
 def test_a_stubborn_child_is_killed_with_its_own_children() -> None:
     child = tools.start(python(STUBBORN.replace("print(child.pid", "print('{\"pid\": %d}' % child.pid")))
-    message = child.receive(10)
+    message = child.receive(30)
     assert message is not None
     began = time.monotonic()
     assert child.terminate(0.1) == -signal.SIGKILL
-    assert time.monotonic() - began < 5
+    assert time.monotonic() - began < 20
     assert gone(message["pid"])
     assert child.terminate(0.1) == -signal.SIGKILL  # again: no harm
 
