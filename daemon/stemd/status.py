@@ -37,7 +37,7 @@ def status(state: Path, ledger: Ledger) -> dict[str, Any]:
         "daemon": {"running": running, "pid": told.get("pid"), "version": told.get("version")},
         "paused": told.get("paused", ""), "closed": told.get("closed", ""), "cpu_only": told.get("cpu_only", False),
         "counts": {name.value: count for name, count in jobs.counts(ledger).items()},
-        "running": told.get("running", []),
+        "running": told.get("running", []), "hooks": told.get("hooks", []),
         "waiting": [brief(job) | {"reason": waits.get(str(job.id)) or job.reason} for job in waiting],
         "held": [brief(job) for job in held],
         "ended": [brief(job) for job in ended],

@@ -55,9 +55,11 @@ def test_check_warns_of_a_file_where_a_folder_should_be(config, tmp_path):
     assert f"{tmp_path}/out is not a folder" in output
 
 
-def test_check_says_what_is_not_yet_in_use(config):
+def test_check_warns_of_a_hook_whose_program_is_not_there(config):
     config.write_text(config.read_text() + "[rule.hook]\ndelivered = ['true']\n")
-    assert re.search(r"note: line \d+, .*hook\.delivered: .*not yet in use", stemd_config("check", "-c", config))
+    assert "its hook" not in stemd_config("check", "-c", config)
+    config.write_text(config.read_text().replace("'true'", "'no-such-program'"))
+    assert "its hook no-such-program is not there" in stemd_config("check", "-c", config)
 
 
 def test_check_says_every_mistake(config):

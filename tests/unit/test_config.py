@@ -12,7 +12,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from stemd.config import NOT_YET, ConfigError, find, load, read
+from stemd.config import ConfigError, find, load, read
 from stemd.config.hours import parse
 from stemd.config.lines import find_lines
 from stemd.config.written import as_toml
@@ -263,6 +263,8 @@ def test_local_models_may_have_stems_that_nobody_knows(config):
         (RULE + "quality = 3", 'rule[0] "a".quality', "must be a table"),
         (RULE + '[rule.hook]\ndelivered = "ls -l"', 'rule[0] "a".hook.delivered', "a list of texts"),
         (RULE + '[rule.hook]\ndelivered = [""]', 'rule[0] "a".hook.delivered', "no program"),
+        (RULE + '[rule.hook]\ndelivered = ["./tell"]', 'rule[0] "a".hook.delivered', "the whole path"),
+        (RULE + "[rule.hook]\ntimeout = 0", 'rule[0] "a".hook.timeout', "above 0"),
         ('[schedule]\nactive = ["25:00-07:00"]\n' + RULE, "schedule.active", "25:00"),
         ('[schedule]\nactive = ["22:00"]\n' + RULE, "schedule.active", "neither hours nor a day"),
         ('[schedule]\nactive = ["son"]\n' + RULE, "schedule.active", "no day"),
@@ -423,24 +425,6 @@ def test_without_any_file_the_error_says_where_it_was_looked_for(tmp_path, monke
 
 
 # -- remarks
-
-
-@pytest.mark.parametrize("key", sorted(NOT_YET))
-def test_keys_that_are_not_built_yet_are_accepted_and_said(config, key):
-    values = {
-        "daemon.results_gb": "[daemon]\nresults_gb = 5\n" + RULE,
-        "schedule.active": '[schedule]\nactive = ["sat"]\n' + RULE,
-        "schedule.yield_cpu_percent": "[schedule]\nyield_cpu_percent = 5\n" + RULE,
-        "schedule.yield_gpu_percent": "[schedule]\nyield_gpu_percent = 5\n" + RULE,
-        "rule.mp3_quality": RULE + 'format = "mp3"\nmp3_quality = 3\n',
-        "rule.format=m4a": RULE + 'format = "m4a"\n',
-        "rule.format=opus": RULE + 'format = "opus"\n',
-        "rule.hook.delivered": RULE + '[rule.hook]\ndelivered = ["true"]\n',
-    }
-    remark = only(read(config(values[key])).remarks)
-    assert remark.key.endswith(key.partition("=")[0].split(".")[-1])
-    assert "not yet in use" in remark.message
-    assert remark.line
 
 
 @pytest.mark.parametrize(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shutil
 from typing import TYPE_CHECKING
 
 import typer
@@ -57,6 +58,8 @@ def warnings(settings: Settings) -> Iterator[str]:
     for rule in settings.rules:
         yield from (f'rule "{rule.name}": {text}' for text in _inbox(rule.inbox, settings.path.parent))
         yield from (f'rule "{rule.name}": {text}' for text in _made_when_needed("outbox", rule.outbox))
+        if rule.hook.delivered and shutil.which(rule.hook.delivered[0]) is None:
+            yield f'rule "{rule.name}": its hook {rule.hook.delivered[0]} is not there, or cannot be executed'
     if (system := filesystem(settings.daemon.state_dir)).network:
         yield f"state_dir {settings.daemon.state_dir} lies on a network share ({system.name}): choose a local disk"
     yield from _made_when_needed("state_dir", settings.daemon.state_dir)

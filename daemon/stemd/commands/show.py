@@ -55,6 +55,8 @@ def _status_lines(facts: dict[str, Any]) -> Iterator[str]:
         eta = f", {span(stage['eta'])} left" if stage["eta"] else ""
         where = f" on {stage['rung']}" if stage["rung"] else ""
         yield f"  {stage['stage']} {readable(stage['name'])}: {stage['progress']:.0%}{eta}{where} (job {stage['job']})"
+    for hook in facts["hooks"]:
+        yield f"  hook {hook['command']} for {readable(hook['name'])}: {span(hook['seconds'])} (job {hook['job']})"
     for job in facts["waiting"][:_LISTED]:
         yield f"  waiting at {job['stage']}: {readable(job['name'])} (job {job['job']}) {job['reason']}".rstrip()
     for job in facts["held"][:_LISTED]:
@@ -126,4 +128,6 @@ def _story(job: dict[str, Any], reason: str) -> Iterator[str]:
         yield f"  made: {readable(file['path'])} ({file['size']:,} bytes)"
     for event in job["events"]:
         code = f" [{event['code']}]" if event["code"] else ""
-        yield f"  {clock(event['at'])}  {event['stage']:<9}  {event['text']}{code}"
+        first, *more = event["text"].split("\n")
+        yield f"  {clock(event['at'])}  {event['stage']:<9}  {first}{code}"
+        yield from (f"      {line}" for line in more)

@@ -2,12 +2,10 @@
 
 from stemd.config.folders import made_by_daemon
 from stemd.config.load import Reading, find, load, read
-from stemd.config.not_yet import NOT_YET
 from stemd.config.problems import ConfigError, Problem
 from stemd.config.settings import Daemon, Resources, Schedule, Settings
 
 __all__ = [
-    "NOT_YET",
     "ConfigError",
     "Daemon",
     "Problem",

@@ -11,7 +11,6 @@ import tomli
 
 from stemd.config import folders, hours, tables
 from stemd.config.lines import find_lines, line_of
-from stemd.config.not_yet import NOT_YET
 from stemd.config.problems import ConfigError, Place, Problem, did_you_mean, label, shown
 from stemd.config.rules import RULE_HOMES, read_rules
 from stemd.config.settings import Daemon, Resources, Schedule, Settings
@@ -112,7 +111,7 @@ def _settings(path: Path, raw: dict[str, Any]) -> tuple[Settings, list[Mistake],
     mistakes += folders.overlaps(reading.placed, daemon.state_dir, daemon.models)
     rules = tuple(rule for _, rule in reading.placed)
     settings = Settings(path, daemon, Schedule(**values["schedule"]), Resources(**values["resources"]), rules)
-    return settings, mistakes, [*reading.remarks, *_not_yet(raw)]
+    return settings, mistakes, reading.remarks
 
 
 def _unknown_table(key: str) -> Mistake:
@@ -156,28 +155,6 @@ def _machine(schedule: dict[str, Any], resources: dict[str, Any]) -> list[Mistak
         suggestion = did_you_mean(device, ("auto", "cpu", "cuda"), 'write "auto", "cpu", "cuda" or "cuda:1"')
         mistakes.append((("resources", "device"), f"{shown(device)} is no device", suggestion))
     return mistakes
-
-
-def _not_yet(raw: Mapping[str, Any]) -> Iterable[Mistake]:
-    """Name the keys of the file whose part is not built yet."""
-    for key, meanwhile in NOT_YET.items():
-        path, _, value = key.partition("=")
-        for place, given in _places(raw, path.split(".")):
-            if not value or given == value:
-                yield place, "is accepted, but not yet in use", meanwhile
-
-
-def _places(raw: Mapping[str, Any], parts: list[str]) -> Iterable[tuple[Place, Any]]:
-    """Find a key wherever it may stand: keys of a rule also stand in [defaults]."""
-    first, *rest = parts
-    found: list[tuple[Place, Any]] = [((first,), raw.get(first))]
-    if first == "rule":
-        rules = raw.get("rule")
-        found = [(("rule", n), table) for n, table in enumerate(rules if isinstance(rules, list) else [])]
-        found.append((("defaults",), raw.get("defaults")))
-    for part in rest:
-        found = [((*place, part), table[part]) for place, table in found if isinstance(table, dict) and part in table]
-    return found
 
 
 def _problems(mistakes: Iterable[Mistake], lines: Mapping[Place, int], names: Mapping[int, str]) -> list[Problem]:

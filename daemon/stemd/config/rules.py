@@ -158,8 +158,12 @@ def _texts(rule: Rule, keys: _Keys, n: int) -> Iterator[Mistake]:
             yield _place(keys, n, key), "holds an empty pattern, which matches nothing", 'for example ["*.wav"]'
     if not rule.include:
         yield _place(keys, n, "include"), "is empty: no file would ever match", 'write include = ["*"]'
-    if rule.hook.delivered and not rule.hook.delivered[0]:
-        yield (*_place(keys, n, "hook"), "delivered"), "names no program", 'for example ["/usr/local/bin/tell", "me"]'
+    if rule.hook.delivered:
+        program, place = rule.hook.delivered[0], (*_place(keys, n, "hook"), "delivered")
+        if not program:
+            yield place, "names no program", 'for example ["/usr/local/bin/tell", "me"]'
+        elif "/" in program and not program.startswith("/"):
+            yield place, f"{shown(program)} is only part of a path", "write the whole path, or the program's name alone"
 
 
 def _remarks(rule: Rule, keys: _Keys, n: int, *, local_models: bool) -> Iterator[Mistake]:

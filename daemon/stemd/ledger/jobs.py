@@ -153,6 +153,8 @@ def _keep_facts(ledger: Ledger, job: Job, facts: Finished, now: float) -> None:
         _forget_or_follow(ledger, job, facts)
     if facts.hearing is not None:
         ledger.hearing.insert(at=now, job=job.id, result=job.result, **asdict(facts.hearing)).execute()
+    if facts.hook:
+        ledger.hook.insert(job=job.id, manifest=facts.hook).execute()
     if facts.measurement is not None:
         ledger.measurement.insert(
             at=now, job=job.id, **{name: getattr(facts.measurement, name) for name in facts.measurement.__slots__}
@@ -174,7 +176,12 @@ def _tell(ledger: Ledger, job: int, stage: Stage, status: Status, text: str, now
 def note(ledger: Ledger, job: Job, text: str, now: float, code: str = "") -> None:
     """Add a line to a job's story without moving it."""
     with ledger.transaction():
-        _tell(ledger, job.id, job.stage, job.status, text, now, code)
+        note_within(ledger, job, text, now, code)
+
+
+def note_within(ledger: Ledger, job: Job, text: str, now: float, code: str = "") -> None:
+    """Like `note`, inside the caller's transaction."""
+    _tell(ledger, job.id, job.stage, job.status, text, now, code)
 
 
 def recover(ledger: Ledger, now: float) -> list[Job]:

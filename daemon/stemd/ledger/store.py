@@ -43,6 +43,7 @@ COLUMNS = {
     ),
     "hearing": ("id", "at", "job", "result", "score", "bleed_db", "flags"),
     "setting": ("name", "value"),
+    "hook": ("id", "job", "manifest", "attempts", "ended"),
 }  # fmt: skip
 
 
@@ -68,6 +69,7 @@ class Ledger:
     measurement: Columns
     hearing: Columns
     setting: Columns
+    hook: Columns
 
     @contextmanager
     def transaction(self) -> Iterator[None]:

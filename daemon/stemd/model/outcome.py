@@ -53,6 +53,7 @@ class Finished:
     sha256, recipe, key: set by the stage that learned them. path, stat: where RETIRE left the source.
     artifacts: all files that the job now has with the user; None leaves them as they are.
     seconds: length of the recording, once it is known.
+    hook: the path of the manifest that the rule's command is to be told of; empty where there is no command.
     """
 
     note: str = ""
@@ -65,6 +66,7 @@ class Finished:
     measurement: Measurement | None = None
     seconds: float = 0.0
     hearing: Hearing | None = None
+    hook: bytes = b""
 
 
 @dataclass(frozen=True, slots=True)

@@ -58,9 +58,13 @@ class Thresholds:
 
 @dataclass(frozen=True, slots=True)
 class Hook:
-    """Commands to run ([rule.hook]): argument lists, never a shell."""
+    """Commands to run ([rule.hook]): argument lists, never a shell.
+
+    delivered: after stems were put into the outbox. timeout: seconds after which it is ended.
+    """
 
     delivered: tuple[str, ...] = ()
+    timeout: Annotated[float, Gt(0)] = 3600.0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

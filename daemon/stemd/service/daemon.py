@@ -25,6 +25,7 @@ from stemd.service import live as describe
 from stemd.service.endings import Endings
 from stemd.service.folders import prepare, tidy
 from stemd.service.heartbeat import Heartbeat
+from stemd.service.hooks import Called, Hooks
 from stemd.service.inboxes import Inboxes, summary
 from stemd.service.logbook import about, shown
 from stemd.service.planning import Planning
@@ -54,8 +55,8 @@ class Service:
         self.once = once
         self.paused = ""
         self.state = settings.daemon.state_dir
-        self._mail: queue.SimpleQueue[Ended | Look | str | None] = queue.SimpleQueue()
-        self._unsettled: deque[Ended | Look | str] = deque()
+        self._mail: queue.SimpleQueue[Ended | Called | Look | str | None] = queue.SimpleQueue()
+        self._unsettled: deque[Ended | Called | Look | str] = deque()
         self._stopping = self._full = False
         self._reload: Callable[[], Settings] | None = None
         self._reload_wanted = False
@@ -65,8 +66,8 @@ class Service:
         self._rounds: dict[str, Callable[[], None]] = {
             "reading the mail": self._take_mail, "reloading": self._reload_if_wanted, "writing down": self._settle_all,
             "answering requests": self._answer_requests, "looking at inboxes": self._look_at_inboxes,
-            "measuring headroom": self._measure, "starting work": self._start_work, "ending idle workers": self._rest,
-            "telling the state": self._tell,
+            "measuring headroom": self._measure, "starting work": self._start_work, "starting hooks": self._start_hooks,
+            "ending idle workers": self._rest, "telling the state": self._tell,
         }  # fmt: skip
         self._pulse = Pulse()
         self._heartbeat = Heartbeat(self._pulse)
@@ -76,6 +77,7 @@ class Service:
         self.inboxes: Inboxes
         self.planning: Planning
         self.endings: Endings
+        self.hooks: Hooks
 
     def run(self) -> int:
         """Work until told to stop, or until nothing is left. Returns the exit code, 0 or 3."""
@@ -135,6 +137,7 @@ class Service:
         self._follow_inboxes()
         self.planning = Planning(self.settings, self.ledger, self.pool, self.state)
         self.endings = Endings(self.ledger, self.runner, self.inboxes, self.planning)
+        self.hooks = Hooks(self.ledger, self._mail.put)
         self.paused = facts.setting(self.ledger, answers.PAUSED)
         self._greet()
 
@@ -206,15 +209,21 @@ class Service:
         if time.monotonic() >= self._next_plan:
             self.planning.measure(self.runner.running)
 
+    def _start_hooks(self) -> None:
+        if not self.paused:
+            self.hooks.start_owed(self.settings)
+
     def _rest(self) -> None:
         self.pool.drop_idle(self.settings.daemon.idle_unload)
 
-    def _settle(self, item: Ended | Look | str) -> None:
+    def _settle(self, item: Ended | Called | Look | str) -> None:
         """Take in what a thread has posted. What cannot be written down yet stays first in the line."""
         match item:
             case Ended():
                 self.endings.write_down(item)
                 self._next_plan = 0.0
+            case Called():
+                self.hooks.write_down(item)
             case Look():
                 self._admit(item)
             case rule:
@@ -284,7 +293,7 @@ class Service:
             "pid": os.getpid(), "version": __version__, "at": time.time(), "config": str(self.settings.path),
             "paused": self.paused, "closed": planning.gate.closed if planning.gate else "",
             "inboxes": summary(self.inboxes.all), "running": describe.running(self.runner.running.values()),
-            "waits": {str(job): reason for job, reason in planning.waits.items()},
+            "hooks": self.hooks.live(), "waits": {str(job): reason for job, reason in planning.waits.items()},
             "headroom": describe.headroom(planning.headroom),
             "cpu_only": bool(planning.headroom and not planning.headroom.gpus),
         }  # fmt: skip
@@ -298,7 +307,7 @@ class Service:
 
     def _nothing_left(self) -> bool:
         """Whether all inboxes are quiet and no job waits that could still go on by itself."""
-        if self.runner.running or self._unsettled or not self.inboxes.quiet():
+        if self.runner.running or self.hooks.left() or self._unsettled or not self.inboxes.quiet():
             return False
         counts = jobs.counts(self.ledger)
         return counts[Status.WAITING] == self._stuck()
@@ -340,14 +349,19 @@ class Service:
         notify.stopping("stopping: running stages end, nothing half-done stays visible")
         logger.info("stopping")
         self.runner.stop_all()
+        self.hooks.stop_all()
         for left_over in self._unsettled:
-            if isinstance(left_over, Ended):
-                self.endings.write_down(left_over)
+            self._write_down(left_over)
         deadline = time.monotonic() + _PATIENCE
-        while self.runner.running and (left := deadline - time.monotonic()) > 0:
+        while (self.runner.running or self.hooks.running) and (left := deadline - time.monotonic()) > 0:
             with contextlib.suppress(queue.Empty):
-                item = self._mail.get(timeout=left)
-                if isinstance(item, Ended):
-                    self.endings.write_down(item)
+                self._write_down(self._mail.get(timeout=left))
         with contextlib.suppress(OSError):
             live.write(self.state, {})
+
+    def _write_down(self, item: Ended | Called | Look | str | None) -> None:
+        """Take in how something ended, and nothing else: the daemon stops."""
+        if isinstance(item, Ended):
+            self.endings.write_down(item)
+        elif isinstance(item, Called):
+            self.hooks.write_down(item)

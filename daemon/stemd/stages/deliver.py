@@ -47,7 +47,8 @@ def run(work: Work) -> Outcome:
     if shelf.what == "review":
         return Finished(note=f"to be heard: {note}", artifacts=copies.standing(work))
     delivered = tuple(dataclasses.replace(artifact, result=work.job.result) for artifact in artifacts)
-    return Finished(note=note + copies.take_back(work), artifacts=delivered)
+    hook = artifacts[-1].path if work.rule.hook.delivered else b""  # the manifest comes last
+    return Finished(note=note + copies.take_back(work), artifacts=delivered, hook=hook)
 
 
 def forget(folder: Path) -> bool:

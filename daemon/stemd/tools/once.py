@@ -50,6 +50,7 @@ def run(  # noqa: PLR0913 - one call, each a plain keyword
     timeout: float,
     stop: Event | None = None,
     on_line: Callable[[str], None] | None = None,
+    on_output: Callable[[bytes], None] | None = None,
     env: Mapping[str, str] | None = None,
     cwd: Path | None = None,
     nice: int = 0,
@@ -59,8 +60,9 @@ def run(  # noqa: PLR0913 - one call, each a plain keyword
     """Run a program to its end, without standard input, in a session of its own.
 
     timeout: seconds of wall-clock time. stop: looked at ten times a second. on_line: told each line of standard output
-    without its end; what it raises ends the program and goes on to the caller. nice: 0 to 19. stall: seconds without
-    a word on either output after which it counts as hung.
+    without its end; what it raises ends the program and goes on to the caller. on_output: told whatever comes on either
+    output, as it comes, for programs that say what they like; nothing is collected then. nice: 0 to 19. stall: seconds
+    without a word on either output after which it counts as hung.
     The program dies with the calling thread. On every way out its whole process group is gone: SIGTERM, 2 s, SIGKILL.
     A failing exit status is returned, not raised.
 
@@ -71,7 +73,7 @@ def run(  # noqa: PLR0913 - one call, each a plain keyword
     process = spawn(
         argv, feed=False, env=env, cwd=cwd, nice=nice, limits=limits, dies_with_thread=True
     )  # fmt: skip
-    told = _Told(on_line)
+    told = _Told(on_line, on_output)
     name = PurePath(str(argv[0])).name
     status = None
     try:
@@ -93,12 +95,16 @@ def run(  # noqa: PLR0913 - one call, each a plain keyword
 class _Told:
     """What a program has said so far."""
 
-    def __init__(self, on_line: Callable[[str], None] | None) -> None:
+    def __init__(self, on_line: Callable[[str], None] | None, on_output: Callable[[bytes], None] | None) -> None:
         self.output = bytearray()
         self.error = bytearray()
         self._on_line = on_line
+        self._on_output = on_output
 
     def hear_output(self, chunk: bytes) -> None:
+        if self._on_output is not None:
+            self._on_output(chunk)
+            return
         self.output += chunk
         if self._on_line is not None:
             *lines, rest = self.output.split(b"\n")
@@ -111,6 +117,9 @@ class _Told:
             )
 
     def hear_error(self, chunk: bytes) -> None:
+        if self._on_output is not None:
+            self._on_output(chunk)
+            return
         self.error += chunk
         del self.error[:-TAIL]
 
