@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 FOLDER = Path(__file__).parents[2] / "systemd"
-UNITS = sorted(path.name for path in FOLDER.glob("*.service"))
+UNITS = sorted(path.name for path in FOLDER.glob("stemd*.*"))
 
 needs_analyze = pytest.mark.skipif(shutil.which("systemd-analyze") is None, reason="systemd is not installed")
 
@@ -23,12 +23,14 @@ def keys(name):
     return found
 
 
-def test_there_are_units_for_daemon_pages_and_weights():
-    assert UNITS == ["stemd-models.service", "stemd-web.service", "stemd.service"]
+def test_there_are_units_for_daemon_pages_weights_and_reports():
+    assert UNITS == [
+        "stemd-models.service", "stemd-report.service", "stemd-report.timer", "stemd-web.service", "stemd.service",
+    ]  # fmt: skip
 
 
 @needs_analyze
-@pytest.mark.parametrize("name", ["stemd.service", "stemd-web.service"])
+@pytest.mark.parametrize("name", ["stemd.service", "stemd-web.service", "stemd-report.service"])
 def test_the_exposure_is_at_most_one(name):
     result = subprocess.run(
         ["systemd-analyze", "security", "--offline=yes", "--no-pager", FOLDER / name],
@@ -47,6 +49,8 @@ def test_the_exposure_is_at_most_one(name):
 def test_systemd_understands_every_key(name, tmp_path):
     text = re.sub(r"^(Exec\w+=\S*?)/\S+", r"\1/bin/true", (FOLDER / name).read_text(), flags=re.MULTILINE)
     unit = tmp_path / name
+    if unit.suffix == ".timer":
+        (tmp_path / f"{unit.stem}.service").write_text("[Service]\nExecStart=/bin/true\n")
     unit.write_text(text.replace("User=stemd", "User=root").replace("Group=stemd", "Group=root"))
     command = ["systemd-analyze", "verify", "--man=no", "--recursive-errors=no", unit]
     result = subprocess.run(command, capture_output=True, text=True, check=False, timeout=60)

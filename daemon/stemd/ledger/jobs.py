@@ -206,15 +206,18 @@ def get(ledger: Ledger, number: int) -> Job:
 
 
 def select(
-    ledger: Ledger, *, statuses: Sequence[Status] = (), rule: str = "", limit: int = 0, newest_first: bool = False
-) -> list[Job]:
-    """Find jobs by status and rule, oldest first unless asked otherwise."""
+    ledger: Ledger, *, statuses: Sequence[Status] = (), rule: str = "", since: float = 0.0, limit: int = 0,
+    newest_first: bool = False,
+) -> list[Job]:  # fmt: skip
+    """Find jobs by status, rule and the time of their last change; oldest first unless asked otherwise."""
     table = ledger.job
     query = table.select().order_by(table.id.desc() if newest_first else table.id)
     if statuses:
         query = query.where(table.status.in_(list(statuses)))
     if rule:
         query = query.where(table.rule == rule)
+    if since:
+        query = query.where(table.changed >= since)
     return [_job(row) for row in rows(query.limit(limit) if limit else query)]
 
 
@@ -228,6 +231,13 @@ def waiting(ledger: Ledger, newcomers: int) -> list[Job]:
         query = table.select().where(idle & (table.stage == Stage.TAKE) & (table.rule == name))
         begun += [_job(row) for row in rows(query.order_by(table.due, table.id).limit(newcomers))]
     return sorted(begun, key=lambda job: job.id)
+
+
+def stuck(ledger: Ledger) -> list[Job]:
+    """Find the jobs that wait because of a fault of their surroundings; oldest first."""
+    table = ledger.job
+    query = table.select().where((table.status == Status.WAITING) & (table.code != "")).order_by(table.id)
+    return [job for job in map(_job, rows(query)) if not job.failing]
 
 
 def needed_keys(ledger: Ledger) -> set[str]:

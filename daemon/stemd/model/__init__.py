@@ -3,6 +3,7 @@
 from stemd.model.job import ARROWS, Arrival, Event, Job, Stage, Stat, Status
 from stemd.model.machine import Disk, Fall, Gpu, Headroom, Lack, MemoryKind, Need, Option, Rung, Use
 from stemd.model.outcome import (
+    MEMORY_CODES,
     Artifact,
     Change,
     Failed,
@@ -20,6 +21,7 @@ from stemd.model.sound import Mix, ModelCard, Source
 
 __all__ = [
     "ARROWS",
+    "MEMORY_CODES",
     "Arrival",
     "Artifact",
     "Change",

@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from typing import TypeAlias
+from typing import Final, TypeAlias
 
 from stemd.model.job import Stage, Stat, Status
 from stemd.model.result import Result
+
+MEMORY_CODES: Final = frozenset({"out-of-memory", "killed"})
+"""Codes of a stage for which memory ran out."""
 
 
 @dataclass(frozen=True, slots=True)
