@@ -4,9 +4,14 @@ Other examples each time: scripts/test --hypothesis-profile explore. Hypothesis 
 would miss; pytest-timeout ends what hangs.
 """
 
+import os
+
 import pytest
 from hypothesis import HealthCheck, settings
 from hypothesis.internal.conjecture import providers
+
+# Before torch is loaded: its threads do not spin while they wait, for the test beside needs the core.
+os.environ.setdefault("GOMP_SPINCOUNT", "1000")
 
 EXPLORE = settings(deadline=None, suppress_health_check=[HealthCheck.too_slow], print_blob=True)
 

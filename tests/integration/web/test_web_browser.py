@@ -9,12 +9,7 @@ import pytest
 
 from stemd.model import Status
 
-pytestmark = [
-    pytest.mark.slow,
-    pytest.mark.timeout(400),
-    # watchdog's own, when a folder is made and renamed while it looks
-    pytest.mark.filterwarnings("ignore:Callback with id:RuntimeWarning"),
-]
+pytestmark = [pytest.mark.slow, pytest.mark.timeout(400)]
 PHONE = (390, 844)
 STEMD = Path(sys.executable).with_name("stemd")
 

@@ -7,9 +7,6 @@ import pytest
 
 from stemd.model import Status
 
-# watchdog's own, when a folder is made and renamed while it looks; the next look at the inbox does not depend on it.
-pytestmark = pytest.mark.filterwarnings("ignore:Callback with id:RuntimeWarning")
-
 
 @pytest.fixture
 def client(reading):

@@ -16,7 +16,6 @@ TOKEN = "correct-horse-battery"
 @pytest.mark.slow
 @pytest.mark.timeout(400)
 @pytest.mark.skipif(SCHEMATHESIS is None, reason="schemathesis is not on the PATH (pipx install schemathesis)")
-@pytest.mark.filterwarnings("ignore:Callback with id:RuntimeWarning")
 def test_the_api_keeps_what_it_promises(house):
     house.record("a.wav")
     house.start()
