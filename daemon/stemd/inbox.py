@@ -9,6 +9,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Final
 
 from stemd.model import Arrival, Stat
+from stemd.model.album import album_of, is_paper, track_order
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping
@@ -30,7 +31,7 @@ class Look:
     """One listing of an inbox. Paths are bytes, absolute.
 
     at: monotonic seconds. offline: why it could not be listed; "" when it could. links: symbolic links, not followed.
-    unreadable: folders that could not be listed. identity: (device, inode) of the inbox folder.
+    unreadable: folders that could not be listed. identity: (device, inode) of the inbox folder. inbox: its path.
     """
 
     rule: str
@@ -40,11 +41,15 @@ class Look:
     unreadable: tuple[bytes, ...] = ()
     offline: str = ""
     identity: tuple[int, int] = (0, 0)
+    inbox: bytes = b""
 
 
 @dataclass(frozen=True, slots=True)
 class Sighting:
-    """A version of a file that is waited for, and the look (monotonic seconds) that saw it first."""
+    """A version of a file that is waited for, and the look (monotonic seconds) that saw it first.
+
+    For a track of an album, the look that saw the last change of any of its tracks.
+    """
 
     stat: Stat
     since: float
@@ -68,8 +73,8 @@ def look(rule: Rule, now: float, moved: Callable[[], None] = lambda: None) -> Lo
             elif entry.is_file(follow_symlinks=False) and _wanted(path[len(root) + 1 :], rule):
                 files[path] = stat_of(entry.stat(follow_symlinks=False))
     except OSError as fault:
-        return Look(rule.name, now, offline=fault.strerror or str(fault))
-    return Look(rule.name, now, files, tuple(links), tuple(unreadable), "", (info.st_dev, info.st_ino))
+        return Look(rule.name, now, offline=fault.strerror or str(fault), inbox=root)
+    return Look(rule.name, now, files, tuple(links), tuple(unreadable), identity=(info.st_dev, info.st_ino), inbox=root)
 
 
 def _walk(
@@ -102,6 +107,8 @@ _NEVER: Final = re.compile("|".join(fnmatch.translate(pattern) for pattern in IG
 
 def _wanted(name: bytes, rule: Rule) -> bool:
     """Whether the rule's include and exclude patterns want a file, by its path below the inbox or its last part."""
+    if is_paper(name):
+        return False
     if rule.include == ("*",) and not rule.exclude:
         return True
     text = os.fsdecode(name).lower()
@@ -121,24 +128,33 @@ def stat_of(info: os.stat_result) -> Stat:
 def settle(
     sightings: Mapping[bytes, Sighting], seen: Look, known: Mapping[bytes, Stat], seconds: float
 ) -> tuple[dict[bytes, Sighting], list[Arrival]]:
-    """Compare a look with the sightings so far; returns the new sightings and what has settled, by name.
+    """Compare a look with the sightings so far; returns the new sightings and what has settled, in the tracks' order.
 
-    A file is settled once its (size, mtime, ctime) stayed the same over two looks and `seconds` of monotonic time.
+    A file is settled once its (size, mtime, ctime) stayed the same over two looks and `seconds` of monotonic time. The
+    tracks of an album settle together: the clock of all of them starts anew with any that is new or has changed.
     known: versions that were settled before; they are neither waited for nor reported again.
     """
     waiting: dict[bytes, Sighting] = {}
-    settled: list[Arrival] = []
     for path, stat in seen.files.items():
-        if known.get(path) == stat:
-            continue
-        before = sightings.get(path)
-        if before is None or before.stat != stat:
-            waiting[path] = Sighting(stat, seen.at)
-        elif seen.at - before.since >= seconds:
-            settled.append(Arrival(seen.rule, path, stat))
-        else:
-            waiting[path] = before
-    return waiting, sorted(settled, key=lambda arrival: arrival.path)
+        if known.get(path) != stat:
+            before = sightings.get(path)
+            waiting[path] = before if before is not None and before.stat == stat else Sighting(stat, seen.at)
+    waiting = _together(waiting, len(seen.inbox) + 1)
+    settled = [path for path, sighting in waiting.items() if seen.at - sighting.since >= seconds]
+    arrivals = [Arrival(seen.rule, path, waiting.pop(path).stat) for path in sorted(settled, key=track_order)]
+    return waiting, arrivals
+
+
+def _together(waiting: Mapping[bytes, Sighting], root: int) -> dict[bytes, Sighting]:
+    """Let all tracks of an album have the clock of the last that moved. root: where names below the inbox begin."""
+    latest: dict[bytes, float] = {}
+    for path, sighting in waiting.items():
+        album = album_of(path[root:])
+        latest[album] = max(latest.get(album, sighting.since), sighting.since)
+    return {
+        path: Sighting(sighting.stat, latest[album]) if (album := album_of(path[root:])) else sighting
+        for path, sighting in waiting.items()
+    }
 
 
 def next_look(sightings: Mapping[bytes, Sighting], now: float, seconds: float, rescan: float) -> float:

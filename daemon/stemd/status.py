@@ -8,8 +8,9 @@ from dataclasses import asdict
 from typing import TYPE_CHECKING, Any, Final
 
 from stemd import live
-from stemd.ledger import facts, jobs, locked
+from stemd.ledger import albums, facts, jobs, locked
 from stemd.model import Status
+from stemd.model.album import album_of
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -40,8 +41,17 @@ def status(state: Path, ledger: Ledger) -> dict[str, Any]:
         "running": told.get("running", []), "hooks": told.get("hooks", []),
         "waiting": [brief(job) | {"reason": waits.get(str(job.id)) or job.reason} for job in waiting],
         "held": [brief(job) for job in held],
+        "albums": [_album(album) for album in albums.unfinished(ledger)[:_SHOWN]],
         "ended": [brief(job) for job in ended],
         "inboxes": told.get("inboxes", []), "headroom": told.get("headroom"), "at": time.time(),
+    }  # fmt: skip
+
+
+def _album(album: albums.Album) -> dict[str, Any]:
+    """Describe how far an album is. The numbers are of tracks."""
+    return {
+        "rule": album.rule, "name": os.fsdecode(album.folder), "total": album.total, "told": album.told,
+        **{status.value: album.tracks.get(status, 0) for status in Status},
     }  # fmt: skip
 
 
@@ -50,6 +60,7 @@ def brief(job: Job) -> dict[str, Any]:
     return {
         "job": job.id, "rule": job.rule, "name": os.fsdecode(job.name), "stage": job.stage.value,
         "status": job.status.value, "reason": job.reason, "code": job.code, "changed": job.changed,
+        "album": os.fsdecode(album_of(job.name)),
     }  # fmt: skip
 
 

@@ -1,6 +1,7 @@
 """Settling and listing: pure steps over looks, and looks at real folders."""
 
 import os
+from itertools import pairwise
 from pathlib import Path
 
 import pytest
@@ -9,6 +10,7 @@ from hypothesis import strategies as st
 
 from stemd.inbox import Look, look, next_look, settle
 from stemd.model import Rule, Stat
+from stemd.model.album import album_of, track_order
 
 ONE, TWO = Stat(1, 1, 1), Stat(2, 2, 2)
 
@@ -58,6 +60,54 @@ def test_a_settled_file_was_the_same_for_the_whole_time(steps):
         assert len([when for when, _ in seen if when <= moment]) >= 2
 
 
+def album_looks(*steps, seconds=5):
+    """Look at the given times at files below /in; returns what settled at each look."""
+    sightings, settled, known = {}, [], {}
+    for at, files in steps:
+        seen = Look("r", at, {b"/in/" + name: stat for name, stat in files.items()}, inbox=b"/in")
+        sightings, arrivals = settle(sightings, seen, known, seconds)
+        known |= {arrival.path: arrival.stat for arrival in arrivals}
+        settled.append([arrival.path.removeprefix(b"/in/") for arrival in arrivals])
+    return settled, sightings
+
+
+def test_the_tracks_of_an_album_settle_together_in_their_order():
+    one, two, ten = b"X/1 a.wav", b"X/CD 2/2.wav", b"X/10 b.wav"
+    settled, _ = album_looks(
+        (0, {ten: ONE, b"single.wav": ONE}),
+        (4, {ten: ONE, one: ONE, b"single.wav": ONE}),
+        (5, {ten: ONE, one: ONE, two: ONE, b"single.wav": ONE}),  # the single waits for no album
+        (9, {ten: ONE, one: ONE, two: ONE}),
+        (10, {ten: ONE, one: ONE, two: ONE}),
+        (11, {ten: ONE, one: ONE, two: ONE, b"X/3.wav": ONE}),  # late: alone, what was taken is not waited for
+        (16, {ten: ONE, one: ONE, two: ONE, b"X/3.wav": ONE}),
+    )
+    assert settled == [[], [], [b"single.wav"], [], [one, ten, two], [], [b"X/3.wav"]]
+
+
+def test_an_album_that_is_still_copied_is_not_looked_at_all_the_time():
+    _, sightings = album_looks((0, {b"X/1.wav": ONE}), (30, {b"X/1.wav": ONE, b"X/2.wav": ONE}), seconds=20)
+    assert next_look(sightings, 30, 20, 60) == 50
+
+
+@pytest.mark.parametrize(
+    "names",
+    [
+        [b"1.wav", b"2.wav", b"10.wav"],
+        [b"01 b.wav", b"02 a.wav", b"11 c.wav"],
+        [b"CD 1/9.wav", b"CD 2/1.wav", b"CD 10/1.wav"],
+        [b"a.wav", b"B.wav", b"c\xe9.wav"],
+        [b"Track 01.wav", b"track 1.wav", b"Track 2.wav"],
+    ],
+)
+def test_tracks_are_in_the_order_that_people_see(names):
+    assert all(track_order(first) < track_order(second) for first, second in pairwise(names))
+
+
+def test_the_album_is_the_outermost_folder():
+    assert [album_of(name) for name in (b"X/CD 1/1.wav", b"X/1.wav", b"1.wav")] == [b"X", b"X", b""]
+
+
 def test_looks_again_when_the_first_file_may_have_settled():
     sightings, _ = settle({}, Look("r", 0.0, {b"/in/a": ONE}), {}, 5)
     assert next_look(sightings, 0.0, 5, 30) == 5
@@ -67,11 +117,11 @@ def test_looks_again_when_the_first_file_may_have_settled():
 
 def test_lists_recordings_with_their_sub_folders_and_ignores_the_rest(tmp_path):
     inbox = tmp_path / "in"
-    wanted = [b"song.wav", b"album/02 caf\xe9.flac", b"album/disc 2/01.mp3", b"no extension"]
+    wanted = [b"song.wav", b"what is this.txt", b"album/02 caf\xe9.flac", b"album/disc 2/01.mp3", b"no extension"]
     ignored = [
         b".hidden", b"._song.wav", b".DS_Store", b"Thumbs.db", b"@eaDir/song.wav", b"a.part", b"a.PARTIAL",
         b"a.crdownload", b"a.filepart", b"a.tmp", b"~lock", b".syncthing.a.wav.tmp", b"_done/old.wav",
-        b"_failed/bad.wav", b"_review/x/vocals.wav", b".stemd-7/part.wav",
+        b"_failed/bad.wav", b"_review/x/vocals.wav", b".stemd-7/part.wav", b"album/Cover.JPG", b"album/disc 2/x.cue",
     ]  # fmt: skip
     for name in wanted + ignored:
         path = inbox / os.fsdecode(name)

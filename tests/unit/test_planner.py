@@ -209,6 +209,13 @@ def test_unknown_memory_means_one_engine_on_its_smallest_rung():
 # ---------------------------------------------------------------------------------------------------- order and lanes
 
 
+def test_equals_in_age_start_in_the_order_of_their_tracks():
+    names = {4: b"X/10.wav", 3: b"X/2.wav", 2: b"X/1.wav", 1: b"Y/1.wav"}
+    tracks = [Candidate(number, "a", Stage.TAKE, 1.0, name=name) for number, name in names.items()]
+    plan = choose(tracks, [], machine(), NOW, limits=Limits(cpu_jobs=4))
+    assert started(plan) == [2, 3, 4, 1]
+
+
 def test_later_stages_first_then_priority_then_age():
     waiting = [job(1), job(2, priority=5), job(3), job(4, Stage.CHECK), job(5, Stage.RETIRE)]
     assert started(choose(waiting, [], machine(), NOW)) == [5, 4, 2]

@@ -51,6 +51,8 @@ def _status_lines(facts: dict[str, Any]) -> Iterator[str]:
         more = f" ({inbox['reason']})" if inbox["reason"] else ""
         settling = f", {inbox['settling']} settling" if inbox["settling"] else ""
         yield f"  inbox {inbox['rule']}: {inbox['state']}{more}{settling}"
+    for album in facts["albums"][:_LISTED]:
+        yield f"  album {readable(album['name'])} (rule {album['rule']}): {album['told']}"
     for stage in facts["running"]:
         eta = f", {span(stage['eta'])} left" if stage["eta"] else ""
         where = f" on {stage['rung']}" if stage["rung"] else ""

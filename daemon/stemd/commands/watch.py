@@ -48,6 +48,7 @@ def picture(facts: dict[str, Any]) -> RenderableType:
     return Group(
         Panel(Group(*_head(facts)), title="stemd", title_align="left", border_style=_mood(facts)),
         _panel("room", _room(facts["headroom"])),
+        *([_panel("albums", _albums(facts["albums"]))] if facts["albums"] else []),
         _panel("running", _running(facts["running"])),
         _panel(_many("waiting", facts["counts"]), _queue(facts["waiting"])),
         *([_panel(_many("held", facts["counts"], "to review"), _list(facts["held"]))] if facts["held"] else []),
@@ -103,6 +104,14 @@ def _room(headroom: dict[str, Any] | None) -> RenderableType:
     load = headroom["cpu_percent"]
     table.add_row("CPU", _bar(load / 100), Text(f"others use {load:.0f} %"))
     return Group(table, *(Text(problem, "yellow") for problem in headroom["problems"]))
+
+
+def _albums(albums: list[dict[str, Any]]) -> RenderableType:
+    table = _table(0)
+    for album in albums[:_QUEUE]:
+        share = album["done"] / album["total"] if album["total"] else 0.0
+        table.add_row(_name(album), Text(album["rule"], "dim"), _bar(share, "cyan"), album["told"])
+    return table
 
 
 def _running(stages: list[dict[str, Any]]) -> RenderableType:

@@ -4,15 +4,17 @@ from __future__ import annotations
 
 import json
 from dataclasses import asdict, replace
+from functools import cache, partial
 from typing import TYPE_CHECKING, Any, Final
 
 from peewee import EXCLUDED, IntegrityError, fn
 
 from stemd.errors import StemdError
 from stemd.flow import cancelled, duplicate, recovered, retried
-from stemd.ledger import stopping
+from stemd.ledger import albums, stopping
 from stemd.ledger.store import Ledger, rows
 from stemd.model import ARROWS, Arrival, Change, Event, Finished, Job, Result, Stage, Stat, Status
+from stemd.model.album import album_of
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
@@ -33,14 +35,17 @@ class Stale(StemdError):  # noqa: N818 - the field's word
 def admit(ledger: Ledger, arrivals: Iterable[tuple[Arrival, bytes]], now: float) -> list[Job]:
     """Make a job of every arrival (with its name below the inbox) that is not known in this very version.
 
-    One that vanished before it was taken, and is back, gets its old job back. All in one transaction; returns the jobs.
+    One that vanished before it was taken, and is back, gets its old job back. A track that comes late, while its album
+    is at work, has the album's age. All in one transaction; returns the jobs.
     """
     admitted = []
     with ledger.transaction():
+        ages = cache(partial(albums.ages, ledger))
         for arrival, name in arrivals:
             known = _arrival(ledger, arrival)
             if known is None:
-                admitted.append(_new_job(ledger, arrival, name, now))
+                age = ages(arrival.rule).get(album_of(name), now)
+                admitted.append(_new_job(ledger, arrival, name, age, now))
             elif (job := get(ledger, known)).status is Status.CANCELLED and job.code:
                 admitted.append(apply_within(ledger, job, retried("the file is back"), now))
     return admitted
@@ -54,18 +59,18 @@ def _arrival(ledger: Ledger, arrival: Arrival) -> int | None:
     return next((row["job"] for row in rows(found)), None)
 
 
-def _new_job(ledger: Ledger, arrival: Arrival, name: bytes, now: float) -> Job:
+def _new_job(ledger: Ledger, arrival: Arrival, name: bytes, created: float, now: float) -> Job:
     stat = {"size": arrival.stat.size, "mtime_ns": arrival.stat.mtime_ns, "ctime_ns": arrival.stat.ctime_ns}
     job = ledger.job.insert(
         rule=arrival.rule, path=arrival.path, name=name, stage=Stage.TAKE, status=Status.WAITING,
-        created=now, changed=now, **stat,
+        created=created, changed=now, **stat,
     ).execute()  # fmt: skip
     ledger.arrival.insert(rule=arrival.rule, path=arrival.path, seen=now, job=job, **stat).on_conflict(
         conflict_target=("rule", "path"),
         update={name: EXCLUDED[name] for name in ("size", "mtime_ns", "ctime_ns", "seen", "job")},
     ).execute()
     _tell(ledger, job, Stage.TAKE, Status.WAITING, "arrived", now)
-    return Job(job, arrival.rule, arrival.path, name, arrival.stat, created=now, changed=now)
+    return Job(job, arrival.rule, arrival.path, name, arrival.stat, created=created, changed=now)
 
 
 def claim(ledger: Ledger, job: Job, now: float, text: str = "") -> Job:

@@ -21,6 +21,7 @@ class Candidate:
     need: memory of this stage when it runs without engine, and the disk that the whole rest of the walk will write.
     options: SEPARATE only, the rungs it may take, largest first (`ladder.options`); their disk is not looked at.
     key: the separation key where it is known; two jobs of one key do not run at once.
+    name: the recording's, below its inbox; it decides between jobs of one age.
     """
 
     job: int
@@ -33,6 +34,7 @@ class Candidate:
     need: Need = field(default_factory=Need)
     options: tuple[Option, ...] = ()
     key: str = ""
+    name: bytes = b""
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,4 +1,4 @@
-"""Who comes first: later stages, then priority, then the rules in turn, then age."""
+"""Who comes first: later stages, then priority, then the rules in turn, then age, then the tracks' order."""
 
 from __future__ import annotations
 
@@ -7,14 +7,18 @@ from operator import attrgetter
 from typing import TYPE_CHECKING
 
 from stemd.model import Stage
+from stemd.model.album import TrackOrder, track_order
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
 
     from stemd.planner.facts import Candidate
 
-_AGE = attrgetter("created", "job")
 _URGENCY = attrgetter("priority")
+
+
+def _age(candidate: Candidate) -> tuple[float, TrackOrder, int]:
+    return candidate.created, track_order(candidate.name), candidate.job
 
 
 def by_stage(waiting: Iterable[Candidate]) -> dict[Stage, list[Candidate]]:
@@ -32,7 +36,7 @@ def in_turn(candidates: list[Candidate], served: Mapping[tuple[Stage, str], int]
     files hold another rule's single file up by one place, however old they are.
     """
     ordered: list[Candidate] = []
-    urgent_first = sorted(sorted(candidates, key=_AGE), key=_URGENCY, reverse=True)
+    urgent_first = sorted(sorted(candidates, key=_age), key=_URGENCY, reverse=True)
     for _, equals in groupby(urgent_first, key=_URGENCY):
         rules: dict[str, list[Candidate]] = {}
         for candidate in equals:

@@ -115,8 +115,8 @@ class Dispatch:
         if job.stage is Stage.SEPARATE:
             options = self._options(job, rule, headroom, now, mix.seconds if mix else 0.0)
         return Candidate(
-            job=job.id, rule=job.rule, stage=job.stage, created=job.created, priority=rule.priority, due=job.due,
-            reason=job.reason, need=Need(disk=self._disk(job, rule, mix)), options=options,
+            job=job.id, rule=job.rule, stage=job.stage, created=job.created, name=job.name, priority=rule.priority,
+            due=job.due, reason=job.reason, need=Need(disk=self._disk(job, rule, mix)), options=options,
             key=f"{job.sha256} {job.recipe} {job.preset} {job.model}" if job.stage is Stage.SEPARATE else "",
         )  # fmt: skip
 

@@ -10,7 +10,7 @@ from loguru import logger
 
 from stemd import flow
 from stemd.files import drop_tree
-from stemd.ledger import facts, jobs, stopping
+from stemd.ledger import albums, facts, jobs, stopping
 from stemd.ledger.jobs import Stale
 from stemd.model import Stage, Status, Withdrawn
 from stemd.service.folders import trim
@@ -50,6 +50,9 @@ class Endings:
         if job.status.ended:
             self.failed += job.status is Status.FAILED
             self.clear(job.id)
+            album = albums.album(self._ledger, job)
+            if album is not None and not album.at_work:
+                logger.bind(rule=job.rule).info("album {}: {}", album.folder.decode("utf-8", "replace"), album.told)
 
     def cancel(self, job: Job, text: str) -> None:
         """Have a running job end as cancelled, after a restart too. Raises LedgerFull: then nothing was done."""

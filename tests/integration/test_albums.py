@@ -1,0 +1,117 @@
+"""Albums: a saved folder is one album, from the inbox to the outbox, with the real daemon and a fake network."""
+
+from __future__ import annotations
+
+import os
+import struct
+import wave
+from pathlib import Path
+
+import pytest
+
+from stemd.commands.show import _status_lines
+from stemd.config import load
+from stemd.ledger import albums, jobs, open_for_writing
+from stemd.model import Arrival, Change, Stage, Stat, Status
+from stemd.service.daemon import Service
+from stemd.status import status
+
+NOW = 1_790_000_000.0
+CONFIG = """
+[daemon]
+state_dir = "state"
+rescan = 0.2
+[resources]
+device = "cpu"
+ram_reserve_gb = 0
+[[rule]]
+name = "r"
+inbox = "in"
+outbox = "out"
+model = "fake"
+stems = ["vocals"]
+format = "wav"
+settle = 0.2
+"""
+
+
+@pytest.fixture
+def ledger(tmp_path):
+    opened = open_for_writing(tmp_path)
+    yield opened
+    opened.close()
+
+
+def arrive(ledger, *names: bytes, now: float = NOW, rule: str = "r"):
+    return jobs.admit(ledger, [(Arrival(rule, b"/in/" + name, Stat(1, 2, 3)), name) for name in names], now)
+
+
+def end(ledger, job, status: Status, stage: Stage = Stage.RETIRE):
+    running = jobs.claim(ledger, job, NOW)
+    return jobs.apply(ledger, running, Change(stage, status, "x"), NOW)
+
+
+def test_how_far_an_album_is(ledger, tmp_path):
+    one, two, three, four, _ = arrive(ledger, b"X/1.wav", b"X/2.wav", b"X/CD 2/1.wav", b"X/4.wav", b"single.wav")
+    arrive(ledger, b"X/1.wav", rule="another")
+    end(ledger, one, Status.DONE)
+    end(ledger, two, Status.FAILED)
+    jobs.apply(ledger, four, Change(Stage.TAKE, Status.CANCELLED, "taken away"), NOW)
+    other, mine = albums.unfinished(ledger)
+    assert (other.rule, mine.rule, mine.folder) == ("another", "r", b"X")
+    assert (mine.told, mine.at_work) == ("1 of 3 done, 1 failed", True)
+    held = end(ledger, three, Status.HELD, Stage.DELIVER)
+    assert albums.album(ledger, held).told == "1 of 3 done, 1 to review, 1 failed"
+    assert not albums.album(ledger, held).at_work
+    facts = status(tmp_path, ledger)
+    assert [(album["name"], album["total"], album["done"]) for album in facts["albums"]] == [("X", 1, 0), ("X", 3, 1)]
+    assert "  album X (rule r): 1 of 3 done, 1 to review, 1 failed" in list(_status_lines(facts))
+    jobs.apply(ledger, held, Change(Stage.RETIRE, Status.CANCELLED, "not wanted"), NOW)
+    assert [album.rule for album in albums.unfinished(ledger)] == ["another"]
+
+
+def test_a_late_track_joins_its_album_while_that_is_at_work(ledger):
+    (first,) = arrive(ledger, b"X\xe9/2.wav")
+    (late,) = arrive(ledger, b"X\xe9/1.wav", now=NOW + 60)
+    assert late.created == first.created
+    assert albums.album(ledger, late).total == 2
+    for job in (first, late):
+        end(ledger, job, Status.DONE)
+    (next_year,) = arrive(ledger, b"X\xe9/3.wav", now=NOW + 3e7)
+    assert next_year.created == NOW + 3e7
+    assert albums.album(ledger, next_year).told == "0 of 1 done"
+
+
+def tone(path: Path, number: int) -> None:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with wave.open(str(path), "wb") as file:
+        file.setnchannels(2)
+        file.setsampwidth(2)
+        file.setframerate(44100)
+        file.writeframes(b"".join(struct.pack("<hh", (n * 37 + number * 101) % 2000, number) for n in range(4410)))
+
+
+def test_a_saved_folder_becomes_one_folder_in_the_tracks_order(tmp_path, monkeypatch):
+    monkeypatch.syspath_prepend(str(Path(__file__).parents[1] / "fakes"))
+    from workers import FakeWorkers  # noqa: PLC0415
+
+    (tmp_path / "config.toml").write_text(CONFIG)
+    names = ["10.wav", "2.wav", "1.wav", "CD 2/1.wav"]
+    for number, name in enumerate(names):
+        tone(tmp_path / "in/The Album" / name, number)
+    (tmp_path / "in/The Album/cover.jpg").write_bytes(b"\xff\xd8\xff")
+    service = Service(load(tmp_path / "config.toml"), once=True, pool=FakeWorkers())
+    assert service.run() == 0
+    assert [path.name for path in (tmp_path / "out").iterdir()] == ["The Album"]
+    tracks = ["1", "2", "10", "CD 2/1"]
+    for track in tracks:
+        assert sorted(file.name for file in (tmp_path / "out/The Album" / track).iterdir()) == [
+            "manifest.json",
+            "vocals.wav",
+        ]
+    assert (tmp_path / "in/The Album/cover.jpg").exists()
+    ledger = open_for_writing(tmp_path / "state")
+    ended = sorted(jobs.select(ledger), key=lambda job: job.changed)
+    assert [os.fsdecode(job.name) for job in ended] == [f"The Album/{track}.wav" for track in tracks]
+    assert len({job.created for job in ended}) == 1
+    ledger.close()
