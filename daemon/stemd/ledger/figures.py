@@ -5,9 +5,9 @@ Read as tuples straight from SQLite: a hundred thousand jobs have more than a mi
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple, cast
 
-from stemd.model import Stage, Status
+from stemd.model import MEMORY_CODES, Stage, Status
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -83,6 +83,20 @@ def hearings(ledger: Ledger, *, after: int = 0, since: float = 0.0) -> Iterator[
         "SELECT id, at, job, result, score, bleed_db, flags FROM hearing WHERE id > ? AND at >= ? ORDER BY id"
     )  # fmt: skip
     return (Heard(*row) for row in _select(ledger, query, after, since))
+
+
+def places(ledger: Ledger) -> Iterator[tuple[str, str, int]]:
+    """Count the jobs in each status at each stage; read from an index alone."""
+    return cast(
+        "Iterator[tuple[str, str, int]]",
+        _select(ledger, "SELECT status, stage, COUNT(*) FROM job GROUP BY status, stage"),
+    )
+
+
+def faults(ledger: Ledger) -> Iterator[tuple[str, int]]:
+    """Count the jobs that wait because of a fault of their surroundings, by its code."""
+    query = "SELECT code, COUNT(*) FROM job WHERE status = 'waiting' AND code <> '' GROUP BY code"
+    return ((code, count) for code, count in _select(ledger, query) if code not in MEMORY_CODES)
 
 
 def delivered_bytes(ledger: Ledger, since: float) -> int:

@@ -13,7 +13,7 @@ from stemd.errors import StemdError
 from stemd.flow import cancelled, duplicate, recovered, retried
 from stemd.ledger import albums, stopping
 from stemd.ledger.store import Ledger, rows
-from stemd.model import ARROWS, Arrival, Change, Event, Finished, Job, Result, Stage, Stat, Status
+from stemd.model import ARROWS, MEMORY_CODES, Arrival, Change, Event, Finished, Job, Result, Stage, Stat, Status
 from stemd.model.album import album_of
 
 if TYPE_CHECKING:
@@ -242,7 +242,7 @@ def stuck(ledger: Ledger) -> list[Job]:
     """Find the jobs that wait because of a fault of their surroundings; oldest first."""
     table = ledger.job
     query = table.select().where((table.status == Status.WAITING) & (table.code != "")).order_by(table.id)
-    return [job for job in map(_job, rows(query)) if not job.failing]
+    return [job for job in map(_job, rows(query)) if not job.failing and job.code not in MEMORY_CODES]
 
 
 def needed_keys(ledger: Ledger) -> set[str]:

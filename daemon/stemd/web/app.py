@@ -13,7 +13,8 @@ from starlette.staticfiles import StaticFiles
 
 from stemd import __version__
 from stemd.errors import EnvironmentFault, StemdError
-from stemd.web import api, files, pages
+from stemd.metrics import Studio as Figures
+from stemd.web import api, files, metrics, pages
 from stemd.web.guard import Guard
 from stemd.web.studio import Studio
 
@@ -34,7 +35,8 @@ def make_app(studio: Studio) -> FastAPI:
         description="The queue, each job's story, and what waits for a listener. Requests are answered by the daemon.",
     )  # fmt: skip
     app.state.studio = studio
-    for router in (api.router, files.router, pages.router):
+    app.state.metrics = Figures(studio.state)
+    for router in (api.router, files.router, metrics.router, pages.router):
         app.include_router(router)
     app.mount("/static", StaticFiles(directory=Path(__file__).with_name("static")))
     app.add_exception_handler(StemdError, _refused)
