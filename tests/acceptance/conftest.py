@@ -15,6 +15,7 @@ from pathlib import Path
 import pytest
 
 STEMD = Path(sys.executable).with_name("stemd")
+FAKE = (sys.executable, Path(__file__).parents[1] / "fakes" / "daemon.py", "config.toml")
 
 
 def make_tone(path: Path, seconds: float = 2.0, hertz: float = 220.0, rate: int = 44100) -> Path:
@@ -33,25 +34,28 @@ def make_tone(path: Path, seconds: float = 2.0, hertz: float = 220.0, rate: int 
 
 @dataclass
 class Stemd:
-    """One configuration, and the daemon that may run on it."""
+    """One configuration, and the daemon that may run on it. program: what is started as `stemd run`."""
 
     home: Path
+    program: tuple[str | Path, ...] = (STEMD, "run")
     daemon: subprocess.Popen | None = None
     env: dict[str, str] = field(default_factory=lambda: dict(os.environ))
 
-    def configure(self, rule: str = "", top: str = "") -> None:
+    def configure(self, rule: str = "", top: str = "", shifts: int = 0) -> None:
+        """rule, top: more lines. shifts: makes the separation of a short recording long, and nothing else."""
         quality = "" if "[rule.quality]" in rule else '[rule.quality]\non_flag = "deliver"'  # a tone is no song
         (self.home / "config.toml").write_text(
             f'[daemon]\nstate_dir = "state"\nrescan = 1\n[resources]\ndevice = "cpu"\nram_reserve_gb = 0\n{top}\n'
             '[[rule]]\nname = "r"\ninbox = "in"\noutbox = "out"\nmodel = "demo"\nstems = ["vocals", "no_vocals"]\n'
-            f'shifts = 0\nformat = "wav"\nsettle = 0.3\n{rule}\n{quality}\n'
+            f'shifts = {shifts}\nformat = "wav"\nsettle = 0.3\n{rule}\n{quality}\n'
         )
         for folder in ("in", "out"):
             (self.home / folder).mkdir(exist_ok=True)
 
     def __call__(self, *words: str, check: int | None = 0) -> subprocess.CompletedProcess[str]:
+        command = [*self.program, *words[1:]] if words[0] == "run" else [STEMD, *words]
         done = subprocess.run(
-            [STEMD, *words], cwd=self.home, env=self.env, capture_output=True, text=True, timeout=300, check=False
+            command, cwd=self.home, env=self.env, capture_output=True, text=True, timeout=300, check=False
         )
         assert check is None or done.returncode == check, done.stderr + done.stdout
         return done
@@ -62,7 +66,7 @@ class Stemd:
     def start(self, *more: str) -> None:
         with (self.home / "log").open("ab") as log:
             self.daemon = subprocess.Popen(
-                [STEMD, "run", *more], cwd=self.home, env=self.env, stdout=subprocess.DEVNULL, stderr=log
+                [*self.program, *more], cwd=self.home, env=self.env, stdout=subprocess.DEVNULL, stderr=log
             )
 
     def stop(self, number: int = signal.SIGTERM, within: float = 10.0) -> int:
@@ -95,11 +99,21 @@ def tone():
     return make_tone
 
 
-@pytest.fixture
-def stemd(tmp_path):
-    made = Stemd(tmp_path)
+def housed(made: Stemd):
+    """Lend it configured, and leave no daemon behind."""
     made.configure()
     yield made
     if made.daemon is not None:
         made.daemon.kill()
         made.daemon.wait()
+
+
+@pytest.fixture
+def stemd(tmp_path):
+    yield from housed(Stemd(tmp_path))
+
+
+@pytest.fixture
+def quick(tmp_path):
+    """For what does not depend on the networks: a daemon that takes the mix for each stem; all else of it is real."""
+    yield from housed(Stemd(tmp_path, FAKE))

@@ -37,8 +37,8 @@ def segment(rung):
 
 
 def test_an_engine_killed_in_mid_job_is_replaced_on_a_lower_rung(stemd, tone):
-    stemd.configure(DELIVER)
-    tone(stemd.home / "in/song.wav", 120)
+    stemd.configure(DELIVER, shifts=8)
+    tone(stemd.home / "in/song.wav", 12)
     stemd.start()
     stemd.wait_until(lambda: "works by" in stemd.log)
     first = stemd.wait_until(lambda: engine(stemd))
@@ -85,8 +85,8 @@ while sys.stdin.readline():
 
 def test_another_program_takes_the_memory_of_the_group(group, stemd, tone):
     """The kernel kills the engine and neither the daemon nor the other program; the job goes on when memory is back."""
-    stemd.configure(DELIVER)
-    tone(stemd.home / "in/song.wav", 120)
+    stemd.configure(DELIVER, shifts=8)
+    tone(stemd.home / "in/song.wav", 12)
     stemd.start()
     stemd.wait_until(lambda: "works by" in stemd.log)
     (group / "cgroup.procs").write_text(str(stemd.daemon.pid))
