@@ -2,28 +2,19 @@
 
 from __future__ import annotations
 
-import fnmatch
 import os
-import re
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING
 
+from stemd.files.companions import base_of, kind_of
+from stemd.files.wanted import ignored, wanted
 from stemd.model import Arrival, Stat
-from stemd.model.album import album_of, is_paper, track_order
+from stemd.model.album import album_of, track_order
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Mapping
+    from collections.abc import Callable, Iterable, Iterator, Mapping
 
     from stemd.model import Rule
-
-IGNORED: Final = (
-    ".*", "Thumbs.db", "desktop.ini", "@eaDir", "#recycle", "*.part", "*.partial", "*.crdownload", "*.filepart",
-    "*.tmp", "~*", "*.error.txt",
-)  # fmt: skip
-"""Names that are never recordings: hidden and unfinished files, and what systems leave lying about.
-
-`.*` covers `._*`, `.DS_Store` and `.syncthing.*`; the daemon's own `*.error.txt` are left by a move out of `_failed`.
-"""
 
 
 @dataclass(frozen=True, slots=True)
@@ -31,13 +22,15 @@ class Look:
     """One listing of an inbox. Paths are bytes, absolute.
 
     at: monotonic seconds. offline: why it could not be listed; "" when it could. links: symbolic links, not followed.
-    unreadable: folders that could not be listed. identity: (device, inode) of the inbox folder. inbox: its path.
+    alone: companions with no recording beside them. unreadable: folders that could not be listed.
+    identity: (device, inode) of the inbox folder. inbox: its path.
     """
 
     rule: str
     at: float
     files: Mapping[bytes, Stat] = field(default_factory=dict)
     links: tuple[bytes, ...] = ()
+    alone: tuple[bytes, ...] = ()
     unreadable: tuple[bytes, ...] = ()
     offline: str = ""
     identity: tuple[int, int] = (0, 0)
@@ -62,6 +55,7 @@ def look(rule: Rule, now: float, moved: Callable[[], None] = lambda: None) -> Lo
     """
     files: dict[bytes, Stat] = {}
     links: list[bytes] = []
+    companions: list[bytes] = []
     unreadable: list[bytes] = []
     root = os.fsencode(rule.inbox)
     try:
@@ -70,11 +64,31 @@ def look(rule: Rule, now: float, moved: Callable[[], None] = lambda: None) -> Lo
         for path, entry in _walk(root, skipped, unreadable, moved):
             if entry.is_symlink():
                 links.append(path)
-            elif entry.is_file(follow_symlinks=False) and _wanted(path[len(root) + 1 :], rule):
+            elif not entry.is_file(follow_symlinks=False):
+                continue
+            elif kind_of(os.fsdecode(entry.name)):
+                companions.append(path)
+            elif wanted(path[len(root) + 1 :], rule):
                 files[path] = stat_of(entry.stat(follow_symlinks=False))
     except OSError as fault:
         return Look(rule.name, now, offline=fault.strerror or str(fault), inbox=root)
-    return Look(rule.name, now, files, tuple(links), tuple(unreadable), identity=(info.st_dev, info.st_ino), inbox=root)
+    alone = _alone(companions, files)
+    identity = (info.st_dev, info.st_ino)
+    return Look(rule.name, now, files, tuple(links), alone, tuple(unreadable), identity=identity, inbox=root)
+
+
+def _alone(companions: Iterable[bytes], recordings: Iterable[bytes]) -> tuple[bytes, ...]:
+    """Those companions that have no recording beside them."""
+    if not companions:
+        return ()
+    there = {_name_of(path) for path in recordings}
+    return tuple(path for path in companions if _name_of(path) not in there)
+
+
+def _name_of(path: bytes) -> tuple[bytes, str]:
+    """What a recording and its companions have in common."""
+    folder, _, name = path.rpartition(b"/")
+    return folder, base_of(os.fsdecode(name))
 
 
 def _walk(
@@ -94,30 +108,12 @@ def _walk(
             continue
         for entry in found:
             moved()
-            if _NEVER.match(os.fsdecode(entry.name)) or entry.path in skipped:
+            if ignored(entry.name) or entry.path in skipped:
                 continue
             if entry.is_dir(follow_symlinks=False):
                 folders.append(entry.path)
             else:
                 yield entry.path, entry
-
-
-_NEVER: Final = re.compile("|".join(fnmatch.translate(pattern) for pattern in IGNORED), re.IGNORECASE)
-
-
-def _wanted(name: bytes, rule: Rule) -> bool:
-    """Whether the rule's include and exclude patterns want a file, by its path below the inbox or its last part."""
-    if is_paper(name):
-        return False
-    if rule.include == ("*",) and not rule.exclude:
-        return True
-    text = os.fsdecode(name).lower()
-    forms = (text, text.rpartition("/")[2])
-
-    def matches(patterns: tuple[str, ...]) -> bool:
-        return any(fnmatch.fnmatchcase(form, pattern.lower()) for pattern in patterns for form in forms)
-
-    return matches(rule.include) and not matches(rule.exclude)
 
 
 def stat_of(info: os.stat_result) -> Stat:

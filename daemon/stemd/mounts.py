@@ -6,6 +6,9 @@ import os
 from dataclasses import dataclass
 from pathlib import Path
 
+_SETTLE_LOCAL = 5.0
+_SETTLE_NETWORK = 30.0  # seconds: slow copies pause
+
 NETWORK = frozenset({"nfs", "nfs4", "cifs", "smb3", "smbfs", "9p", "afs", "ceph", "glusterfs", "ncpfs", "davfs"})
 NETWORK_FUSE = (
     "fuse.sshfs",
@@ -29,6 +32,11 @@ class FileSystem:
     def network(self) -> bool:
         """Whether files there are changed by other machines, without events and with unreliable locks."""
         return self.name in NETWORK or self.name.startswith(NETWORK_FUSE)
+
+    @property
+    def settle(self) -> float:
+        """Seconds for which a file must have stayed the same there to count as whole, unless a rule says so."""
+        return _SETTLE_NETWORK if self.network else _SETTLE_LOCAL
 
 
 def filesystem(path: Path, mountinfo: Path = Path("/proc/self/mountinfo")) -> FileSystem:

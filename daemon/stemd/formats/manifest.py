@@ -29,8 +29,8 @@ def manifest(
 ) -> dict[str, Any]:
     """Form the content of a manifest.
 
-    files: each with stem, name (as seen from the manifest), sha256, size in bytes and gain (linear), a STEM file with
-    its tracks' names. Levels in dB.
+    files: each with name (as seen from the manifest), sha256 and size in bytes; what was made of the sound with stem
+    and gain (linear), a STEM file with its tracks' names; what only came along with kind.
     """
     return {
         "stemd": __version__,
@@ -42,14 +42,17 @@ def manifest(
         "model": {"name": separation.get("model", rule.model), "digest": separation.get("digest", "")},
         "separation": job.key,
         "delivery": _delivery(rule, shape),
-        "files": [
-            {**{key: file[key] for key in file if key != "gain"}, "gain_db": _decibel(file["gain"])} for file in files
-        ],
+        "files": [_file(file) for file in files],
         "quality": quality,
         "reasons": list(job.reasons),
         "approved": job.approved,
         "made": time.strftime("%Y-%m-%dT%H:%M:%S%z"),
     }
+
+
+def _file(file: Mapping[str, Any]) -> dict[str, Any]:
+    told = {key: value for key, value in file.items() if key != "gain"}
+    return told | ({"gain_db": _decibel(file["gain"])} if "gain" in file else {})
 
 
 def _recipe(job: Job, rule: Rule, separation: Mapping[str, Any]) -> str:

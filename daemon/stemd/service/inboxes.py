@@ -17,9 +17,8 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping
 
     from stemd.model import Arrival, Rule, Stat
+    from stemd.mounts import FileSystem
 
-SETTLE_LOCAL: Final = 5.0
-SETTLE_NETWORK: Final = 30.0
 RESCAN_NETWORK: Final = 10.0
 _CALM: Final = 0.3  # seconds from an event to the look that it wakes: events come in bursts
 _HANGS: Final = 60.0  # seconds without a step forward after which a look means that the share hangs
@@ -33,10 +32,11 @@ class Inbox:
     """
 
     rule: Rule
-    network: bool
+    disk: FileSystem
     known: dict[bytes, Stat]
     sightings: dict[bytes, Sighting] = field(default_factory=dict)
     links: frozenset[bytes] = frozenset()
+    alone: frozenset[bytes] = frozenset()
     offline: str = ""
     identity: tuple[int, int] = (0, 0)
     due: float = 0.0
@@ -45,7 +45,7 @@ class Inbox:
 
     def settle_seconds(self) -> float:
         """How long a file has to stay the same."""
-        return self.rule.settle or (SETTLE_NETWORK if self.network else SETTLE_LOCAL)
+        return self.rule.settle or self.disk.settle
 
 
 class Inboxes:
@@ -71,7 +71,7 @@ class Inboxes:
                 before.due = 0.0
             else:
                 self._watch.leave(name)
-                self.all[name] = Inbox(rule, filesystem(rule.inbox).network, dict(known(name)))
+                self.all[name] = Inbox(rule, filesystem(rule.inbox), dict(known(name)))
 
     def wake(self, rule: str, now: float) -> None:
         """Look at a rule's inbox soon."""
@@ -100,7 +100,7 @@ class Inboxes:
         if inbox is None:
             return []
         inbox.looking = None
-        rescan = min(self._rescan, RESCAN_NETWORK) if inbox.network else self._rescan
+        rescan = min(self._rescan, RESCAN_NETWORK) if inbox.disk.network else self._rescan
         if gone := seen.offline or _unmounted(inbox, seen):
             self._set_offline(inbox, gone)
             inbox.due = now + min(rescan, RESCAN_NETWORK)
@@ -160,6 +160,10 @@ class Inboxes:
         for link in set(seen.links) - inbox.links:
             entry.warning("symbolic link, not followed: {}", link.decode("utf-8", "replace"))
         inbox.links = frozenset(seen.links)
+        for path in set(seen.alone) - inbox.alone:
+            name = path.decode("utf-8", "replace")
+            entry.info("{} belongs to a recording of the same name, which is not here: it stays until that comes", name)
+        inbox.alone = frozenset(seen.alone)
         inbox.known = {path: stat for path, stat in inbox.known.items() if path in seen.files}
 
 
@@ -175,6 +179,7 @@ def summary(inboxes: Mapping[str, Inbox]) -> list[dict[str, object]]:
         {
             "rule": name, "inbox": str(inbox.rule.inbox), "state": "offline" if inbox.offline else "online",
             "reason": inbox.offline, "settling": len(inbox.sightings), "links": len(inbox.links),
+            "alone": len(inbox.alone),
         }
         for name, inbox in inboxes.items()
     ]  # fmt: skip

@@ -25,6 +25,10 @@ INBOX_NOTE: Final = "inbox.json"
 """Which folder the source was taken from, in the job's own folder; `files.presence` writes and reads it."""
 
 
+COMPANIONS: Final = "companions.json"
+"""Which companions the recording has, in the job's own folder; `files.companions` writes and reads it."""
+
+
 def standing(work: Work) -> tuple[Artifact, ...]:
     """All files that the job has in the review folder, each with the number of its result."""
     plans = [(number, remembered(journal)) for number, journal in _journals(work)]

@@ -12,16 +12,19 @@ from typing import TYPE_CHECKING, Any, Final
 from stemd.codec.making import Made, Order, check_room, make
 from stemd.errors import StemdError, WorkerFault
 from stemd.files import digest, drop_tree, faults_in, read_fact, read_json, write_json
+from stemd.files.companions import NARRATION, Copy, copy, remembered, sight
 from stemd.files.names import Place, places, split
 from stemd.files.plan import longest_name
+from stemd.files.presence import check_present
 from stemd.files.publish import Item, Shelf, abandon, publish, resume
 from stemd.formats import stem_file
 from stemd.formats.manifest import manifest, readable
-from stemd.model import Artifact, Finished, Mix
+from stemd.model import Artifact, Finished, Mix, Retry
+from stemd.mounts import filesystem
 from stemd.stages import copies
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Mapping, Sequence
 
     from stemd.model import Outcome
     from stemd.stages.work import Work
@@ -32,6 +35,7 @@ JOURNALS: Final = {"outbox": copies.OUTBOX_JOURNAL, "review": copies.JOURNAL}
 _MADE: Final = "delivery"
 _MANIFEST: Final = "manifest"
 _QUALITY: Final = "quality"
+_SOON: Final = 1.0  # seconds until something that changes is looked at again
 _MAKING: Final = 0.7  # of the stage's progress; the rest is publishing
 
 
@@ -42,7 +46,12 @@ def run(work: Work) -> Outcome:
     WorkerFault, StemdError("lost-fact", "bad-name-template").
     """
     shelf = _shelf(work, "review" if work.job.for_review else "outbox")
-    artifacts = resume(shelf) or _published(work, shelf, _made(work))
+    artifacts = resume(shelf)
+    if not artifacts:
+        carried = _carried(work) if shelf.what == "outbox" else ()
+        if isinstance(carried, Retry):
+            return carried
+        artifacts = _published(work, shelf, _made(work), carried)
     note = f"{_count(artifacts)} in {_shown(artifacts)}"
     if shelf.what == "review":
         return Finished(note=f"to be heard: {note}", artifacts=copies.standing(work))
@@ -71,8 +80,26 @@ def _shelf(work: Work, what: str) -> Shelf:
     return Shelf(folder, work.folder / JOURNALS[what], work.job.id, what, work.stop)
 
 
-def _published(work: Work, shelf: Shelf, made: Made) -> tuple[Artifact, ...]:
-    items = _items(work, shelf, made)
+def _carried(work: Work) -> tuple[Copy, ...] | Retry:
+    """Copy the recording's companions, once they have stopped changing for as long as a recording has to."""
+    journal, rule, now = work.root / copies.COMPANIONS, work.rule, time.time()
+    before = remembered(journal)
+    with faults_in("inbox", rule.inbox):
+        recordings = dict.fromkeys([Path(os.fsdecode(work.job.path)), rule.inbox / os.fsdecode(work.job.name)])
+        seen = sight(recordings, journal, now)
+    if before and not seen:
+        check_present(work.root / copies.INBOX_NOTE, rule.inbox, but=rule.review)
+    settle = rule.settle or filesystem(rule.inbox).settle
+    rest = max((settle - (now - companion.since) for companion in seen), default=0.0)
+    carried = [copy(companion, work.folder, work.stop) for companion in seen] if rest <= 0 else [None]
+    if None in carried:
+        names = ", ".join(readable(companion.path.name) for companion in seen)
+        return Retry(max(rest, _SOON), f"waits until {names} has arrived", counts=False)
+    return tuple(filter(None, carried))
+
+
+def _published(work: Work, shelf: Shelf, made: Made, carried: Sequence[Copy]) -> tuple[Artifact, ...]:
+    items = _items(work, shelf, made, carried)
     total = max(sum(item.size for item in items), 1)
     with faults_in(shelf.what, shelf.folder):
         check_room(shelf.folder, total, shelf.what)
@@ -108,8 +135,8 @@ def _stems(work: Work, files: Mapping[str, str]) -> dict[str, Path]:
     return {stem_file.MIX: work.folder / "mix.wav", **stems} if work.rule.format == stem_file.FORMAT else stems
 
 
-def _items(work: Work, shelf: Shelf, made: Made) -> list[Item]:
-    """The set as it is to appear: stems, for a listener the report, and last the manifest that names them all."""
+def _items(work: Work, shelf: Shelf, made: Made, carried: Sequence[Copy]) -> list[Item]:
+    """The set as it is to appear: stems, companions, for a listener the report, and last the manifest."""
     stems = list(made.files)
     below, papers = _below(work.job.name), (_QUALITY, _MANIFEST)
     fields = _fields(work) | ({"track": _compared(work)} if shelf.what == "review" else {})
@@ -120,9 +147,14 @@ def _items(work: Work, shelf: Shelf, made: Made) -> list[Item]:
         items.append(Item(made.folder / told["file"], where[stem], told["sha256"], told["size"]))
     if shelf.what == "review":
         items += [_item(file, _with_extension(where[_QUALITY], file.suffix)) for file in _report(work)]
+    accompaniment = where[_accompaniment(stems)]
+    beside = {each: _with_extension(accompaniment, each.kind) for each in carried if each.kind != NARRATION}
+    items += [Item(each.file, place, each.sha256, each.size) for each, place in beside.items()]
     place = _with_extension(where[_MANIFEST], ".json")
     file = made.folder / f"{_MANIFEST}-{shelf.what}.json"
-    write_json(file, _manifest(work, made, {stem: _relative(where[stem], place) for stem in stems}))
+    written = [_told(stem, _relative(where[stem], place), made.files[stem]) for stem in stems]
+    written += [_told_beside(each, _relative(there, place)) for each, there in beside.items()]
+    write_json(file, _manifest(work, made, written))
     return [*items, _item(file, place)]
 
 
@@ -171,14 +203,26 @@ def _report(work: Work) -> list[Path]:
     return [file for file in found if file.exists()]
 
 
-def _manifest(work: Work, made: Made, names: Mapping[str, str]) -> dict[str, Any]:
+def _accompaniment(stems: Sequence[str]) -> str:
+    """Beside which stem a player looks for lyrics and graphics: what is sung to, else the voice."""
+    without = [stem for stem in stems if stem.startswith("no_")]
+    return next((stem for stem in ("no_vocals", *without, "vocals") if stem in stems), stems[0])
+
+
+def _told(stem: str, name: str, made: Mapping[str, Any]) -> dict[str, Any]:
+    known = ("sha256", "size", "gain", "tracks")
+    return {"stem": stem, "name": readable(name), **{key: made[key] for key in known if key in made}}
+
+
+def _told_beside(companion: Copy, name: str) -> dict[str, Any]:
+    return {
+        "kind": companion.kind.lstrip("."), "name": readable(name), "sha256": companion.sha256, "size": companion.size,
+    }  # fmt: skip
+
+
+def _manifest(work: Work, made: Made, files: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
     separation = read_json(work.folder / "separation.json")
     quality = work.folder / "quality.json"
-    known = ("sha256", "size", "gain", "tracks")
-    files = [
-        {"stem": stem, "name": readable(names[stem]), **{key: told[key] for key in known if key in told}}
-        for stem, told in made.files.items()
-    ]
     return manifest(
         work.job, work.rule, read_fact(work.folder / "mix.json", Mix), made.shape, files=files, separation=separation,
         quality=read_json(quality) if quality.exists() else None,

@@ -9,13 +9,18 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from stemd.errors import EnvironmentFault
-from stemd.files import copy_hashing, digest, faults_in, rename_noreplace, sync_folder
-from stemd.files.names import numbered
+from stemd.files import digest, faults_in, sync_folder
+from stemd.files.companions import NARRATION, beside, remembered, unchanged
+from stemd.files.move import move
+from stemd.files.names import numbered, split
 from stemd.files.presence import check_present
+from stemd.files.wanted import is_shared
 from stemd.model import Finished, Stat
-from stemd.stages.copies import INBOX_NOTE, take_back
+from stemd.stages.copies import COMPANIONS, INBOX_NOTE, take_back
 
 if TYPE_CHECKING:
+    from collections.abc import Iterable
+
     from stemd.model import Job, Outcome
     from stemd.stages.work import Work
 
@@ -37,15 +42,22 @@ def run(work: Work) -> Outcome:
         return _without_copies(work, outcome) if job.code == "rejected" else outcome
     if work.rule.source == "keep":
         return Finished(note=_because(job, "the source stays in the inbox"))
-    if not _is_what_was_taken(work, source):
+    if not _is_what_was_taken(work, source) and not _was_archived(work, source):
         return Finished(note=_because(job, "the source is no longer the file that was taken; left alone"))
     if work.rule.source == "delete":
         with faults_in("inbox", source.parent):
             source.unlink(missing_ok=True)
+            _delete_companions(work)
         return Finished(note=_because(job, "the source was deleted, as its rule says"))
-    archived = _moved(job, source, work.rule.archive)
+    archived, followed = _moved(work, source, work.rule.archive)
     _take_back_note(source)
-    return _settled_in(archived, _because(job, f"archived as {_shown(archived)}"))
+    return _settled_in(archived, _because(job, f"archived as {_shown(archived)}{followed}"))
+
+
+def _was_archived(work: Work, source: Path) -> bool:
+    """Whether an earlier try, cut off before it was written down, has archived the source already."""
+    archives = work.rule.source == "archive"
+    return archives and not os.path.lexists(source) and _moved_before(work.job, work.rule.archive) is not None
 
 
 def _put_aside(work: Work, source: Path) -> Finished:
@@ -56,9 +68,9 @@ def _put_aside(work: Work, source: Path) -> Finished:
         return _settled_in(source, "it stays in the failed folder")
     if not _is_what_was_taken(work, source) and not _moved_before(job, work.rule.failed):
         return Finished(note="the source is no longer the file that was taken; left alone")
-    aside = _moved(job, source, work.rule.failed)
+    aside, followed = _moved(work, source, work.rule.failed)
     _leave_note(job, aside)
-    return _settled_in(aside, f"put aside as {_shown(aside)}")
+    return _settled_in(aside, f"put aside as {_shown(aside)}{followed}")
 
 
 def _without_copies(work: Work, outcome: Finished) -> Outcome:
@@ -87,8 +99,56 @@ def _stat_of(work: Work, source: Path) -> Stat | None:
     return Stat(info.st_size, info.st_mtime_ns, info.st_ctime_ns)
 
 
-def _moved(job: Job, source: Path, folder: Path) -> Path:
-    """Bring the source below `folder` under its name from the inbox; nothing there is ever replaced."""
+def _moved(work: Work, source: Path, folder: Path) -> tuple[Path, str]:
+    """Bring the source and its companions below `folder`; where it is, and what came with it, as the end of a note."""
+    companions = _companions(work, source)
+    target = _source_moved(work.job, source, folder, companions)
+    for kind, path in companions.items():
+        _companion_moved(work.job, path, target, kind)
+    names = ", ".join(_shown(Path(path.name)) for path in companions.values())
+    return target, f" with {names}" if names else ""
+
+
+def _companions(work: Work, source: Path) -> dict[str, Path]:
+    """Which companions go where the source goes: what was delivered, or all that wait beside what was not.
+
+    They stay for another recording of their name. What has come since the delivery stays to be seen.
+    """
+    job = work.job
+    with faults_in("inbox", source.parent):
+        if job.failing or job.twin is not None:
+            found = beside(source)
+        else:
+            known = remembered(work.root / COMPANIONS)
+            found = {companion.kind: companion.path for companion in known if unchanged(companion)}
+        return {kind: path for kind, path in found.items() if not is_shared(path, source, job.name, work.rule)}
+
+
+def _companion_moved(job: Job, companion: Path, recording: Path, kind: str) -> None:
+    """Bring a companion beside its recording, under that one's name."""
+    name = split(recording.name)[0] + companion.name[-len(kind) :]
+    with faults_in("archive", recording.parent):
+        for number in range(1, _SECOND_TRIES):
+            try:
+                move(companion, recording.with_name(numbered(name, number, folder=False)), job.id)
+            except FileExistsError:
+                continue
+            return
+
+
+def _delete_companions(work: Work) -> None:
+    """Delete what came along and was delivered with a source that is deleted; a narration only if it was mixed in."""
+    if work.job.twin is None:
+        for kind, path in _companions(work, Path(os.fsdecode(work.job.path))).items():
+            if kind != NARRATION:
+                path.unlink(missing_ok=True)
+
+
+def _source_moved(job: Job, source: Path, folder: Path, companions: Iterable[str]) -> Path:
+    """Bring the source below `folder` under its name from the inbox; nothing there is ever replaced.
+
+    companions: kinds for which there must be room under the same name.
+    """
     before = _moved_before(job, folder)
     if before is not None and not source.exists():
         return before
@@ -97,8 +157,11 @@ def _moved(job: Job, source: Path, folder: Path) -> Path:
         wanted.parent.mkdir(parents=True, exist_ok=True)
         for number in range(1, _SECOND_TRIES):
             target = wanted.with_name(numbered(wanted.name, number, folder=False))
+            base = split(target.name)[0]
+            if any(os.path.lexists(target.with_name(base + kind)) for kind in companions):
+                continue
             try:
-                _rename_or_copy(source, target, job)
+                move(source, target, job.id, job.sha256)
             except FileExistsError:
                 continue
             return target
@@ -117,30 +180,6 @@ def _moved_before(job: Job, folder: Path) -> Path | None:
         if (info.st_size, info.st_mtime_ns) == (job.stat.size, job.stat.mtime_ns):
             return target
     return None
-
-
-def _rename_or_copy(source: Path, target: Path, job: Job) -> None:
-    """Rename; on another file system copy, check, let the copy appear, and only then remove the original."""
-    if source.stat().st_dev == target.parent.stat().st_dev:
-        rename_noreplace(source, target)
-        sync_folder(target.parent)
-        sync_folder(source.parent)
-        return
-    unfinished = target.with_name(f".stemd-{job.id}-{time.time_ns()}")
-    with source.open("rb") as file:
-        copied, _ = copy_hashing(file.fileno(), unfinished, place="archive")
-    if job.sha256 and copied != job.sha256:
-        unfinished.unlink()
-        raise EnvironmentFault("archive-failing", f"{target} reads back differently", "check the disk; tried again")
-    info = source.stat()
-    os.utime(unfinished, ns=(info.st_atime_ns, info.st_mtime_ns))
-    try:
-        rename_noreplace(unfinished, target)
-    finally:
-        unfinished.unlink(missing_ok=True)
-    sync_folder(target.parent)
-    source.unlink()
-    sync_folder(source.parent)
 
 
 def _settled_in(path: Path, note: str) -> Finished:

@@ -49,7 +49,7 @@ def _stems(job: Job, manifest: dict[str, Any], files: Iterable[Artifact]) -> Ite
     by_content = {file.sha256: file for file in files}
     for told in manifest.get("files", []):
         file = by_content.get(told.get("sha256", ""))
-        if file is not None:
+        if file is not None and "stem" in told:
             kind = os.fsdecode(file.path).rpartition(".")[2].lower()
             yield {
                 "name": told["stem"], "format": kind, "bytes": file.size, "url": address(job, file),

@@ -1,0 +1,63 @@
+"""Which names in an inbox are recordings that a rule takes, and whose companions others are. Decides by names only."""
+
+from __future__ import annotations
+
+import fnmatch
+import os
+import re
+from typing import TYPE_CHECKING, Final
+
+from stemd.files.companions import base_of, kind_of
+from stemd.model.album import is_paper
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from stemd.model import Rule
+
+IGNORED: Final = (
+    ".*", "Thumbs.db", "desktop.ini", "@eaDir", "#recycle", "*.part", "*.partial", "*.crdownload", "*.filepart",
+    "*.tmp", "~*", "*.error.txt",
+)  # fmt: skip
+"""Names that are never recordings: hidden and unfinished files, and what systems leave lying about.
+
+`.*` covers `._*`, `.DS_Store` and `.syncthing.*`; the daemon's own `*.error.txt` are left by a move out of `_failed`.
+"""
+
+_NEVER: Final = re.compile("|".join(fnmatch.translate(pattern) for pattern in IGNORED), re.IGNORECASE)
+
+
+def ignored(name: bytes) -> bool:
+    """Whether nothing by this name, file or folder, is of any concern."""
+    return _NEVER.match(os.fsdecode(name)) is not None
+
+
+def wanted(name: bytes, rule: Rule) -> bool:
+    """Whether a rule takes a file as a recording, which a companion never is. name: its path below the inbox.
+
+    The rule's include and exclude patterns are matched with that path and with its last part.
+    """
+    text = os.fsdecode(name).lower()
+    forms = (text, text.rpartition("/")[2])
+    if kind_of(forms[1]) or is_paper(name):
+        return False
+    if rule.include == ("*",) and not rule.exclude:
+        return True
+
+    def matches(patterns: tuple[str, ...]) -> bool:
+        return any(fnmatch.fnmatchcase(form, pattern.lower()) for pattern in patterns for form in forms)
+
+    return matches(rule.include) and not matches(rule.exclude)
+
+
+def is_shared(companion: Path, recording: Path, name: bytes, rule: Rule) -> bool:
+    """Whether a companion beside a recording belongs to another one there too. name: the recording's, below the inbox.
+
+    Raises OSError.
+    """
+    folder, base = b"".join(name.rpartition(b"/")[:2]), base_of(companion.name)
+    others = [os.fsencode(entry.name) for entry in companion.parent.iterdir() if entry != recording]
+    return any(
+        base_of(os.fsdecode(other)) == base and not ignored(other) and wanted(folder + other, rule)
+        for other in others
+    )
