@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import replace
 
 from stemd.errors import StemdError
-from stemd.model import Change, Failed, Finished, Held, Job, Outcome, Result, Retry, Stage, Status, Withdrawn
+from stemd.model import Change, Doubted, Failed, Finished, Held, Job, Outcome, Result, Retry, Stage, Status, Withdrawn
 
 MAX_ATTEMPTS = 3
 """So often a stage is started before its file is put aside."""
@@ -27,6 +27,8 @@ def after(job: Job, outcome: Outcome) -> Change:
             return _finished(job, outcome)
         case Held():
             return _held(job, outcome)
+        case Doubted():
+            return Change(Stage.RECHECK, Status.WAITING, outcome.note, reasons=outcome.reasons)
         case Retry():
             return _retry(job, outcome)
         case Failed():
@@ -41,7 +43,8 @@ def _finished(job: Job, outcome: Finished) -> Change:
         return Change(job.stage, Status.HELD, text, reason=why_held(job.present), facts=outcome)
     following = job.stage.following
     if following is not None:
-        return Change(following, Status.WAITING, text, facts=outcome)
+        heard = () if job.stage is Stage.RECHECK else None  # what CHECK would have had heard need not be, after all
+        return Change(following, Status.WAITING, text, reasons=heard, facts=outcome)
     if job.failing:
         return Change(job.stage, Status.FAILED, text, code=job.code, reason=job.reason, hint=job.hint, facts=outcome)
     return Change(job.stage, Status.DONE, text, reason=job.reason, facts=outcome)
@@ -50,7 +53,7 @@ def _finished(job: Job, outcome: Finished) -> Change:
 def _held(job: Job, outcome: Held) -> Change:
     """A result to be heard is still to be published for the listener; anything else waits where it is."""
     text = "; ".join(outcome.reasons)
-    if job.stage is Stage.CHECK:
+    if job.stage in {Stage.CHECK, Stage.RECHECK}:
         heard = Finished(hearing=outcome.hearing)
         return Change(Stage.DELIVER, Status.WAITING, text, reasons=outcome.reasons, facts=heard)
     return held(job, text, outcome.code)
@@ -78,8 +81,11 @@ def _retry(job: Job, outcome: Retry) -> Change:
 def failing(job: Job, fault: Failed) -> Change:
     """A job that cannot succeed has its source put aside by RETIRE; where even that fails, the source stays.
 
-    Where only a further result cannot be made, the listener still has the others.
+    Where only a further result cannot be made, the listener still has the others; where only the second look cannot,
+    what the first one found stands.
     """
+    if job.stage is Stage.RECHECK:
+        return _not_looked(fault.message)
     if job.others and not job.approved and not job.failing:
         return given_up(job, fault.message)
     return _put_aside(job, fault)
@@ -90,6 +96,10 @@ def _put_aside(job: Job, fault: Failed) -> Change:
     return Change(
         stage, status, f"{job.stage}: {fault.message}", code=fault.code, reason=fault.message, hint=fault.hint
     )
+
+
+def _not_looked(why: str) -> Change:
+    return Change(Stage.DELIVER, Status.WAITING, f"no second look: {why}; what the first one found stands")
 
 
 def recovered(job: Job) -> Change:
@@ -127,6 +137,8 @@ def retried(text: str) -> Change:
 
 def held(job: Job, reason: str, code: str) -> Change:
     """Nothing can go on before a person has decided."""
+    if job.stage is Stage.RECHECK:
+        return _not_looked(reason)
     if job.others and not job.approved:
         return given_up(job, reason)
     return Change(job.stage, Status.HELD, reason, code=code, reason=reason, hint="stemd retry, when there is more room")

@@ -53,6 +53,13 @@ def test_for_people_with_a_picture(folder) -> None:
     assert (folder / "look.png").read_bytes()[:4] == b"\x89PNG"
 
 
+def test_a_flag_that_is_not_wanted(folder) -> None:
+    arguments = ("mix.wav", "--vocals", "vocals.wav", "--accompaniment", "leaky.wav", "--json", "--ignore", "bleed")
+    report = json.loads(stemd(folder, *arguments, "--ignore", "null").stdout)
+    assert (report["verdict"], report["ignored"]) == ("pass", ["bleed", "null"])
+    assert "no flag is called 'noise'" in stemd(folder, *arguments, "--ignore", "noise").stderr
+
+
 def test_stems_by_name(folder) -> None:
     done = stemd(folder, "mix.wav", "--stem", "vocals=vocals.wav", "--stem", "no_vocals=clean.wav", "--json")
     assert json.loads(done.stdout)["verdict"] == "pass"

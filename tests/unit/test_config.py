@@ -260,6 +260,9 @@ def test_local_models_may_have_stems_that_nobody_knows(config):
         (RULE + 'names = ".{track}/{stem}"', 'rule[0] "a".names', "hidden"),
         (RULE + "[rule.quality]\nbleed_db = 3", 'rule[0] "a".quality.bleed_db', "up to 0"),
         (RULE + "[rule.quality]\nbleed = 3", 'rule[0] "a".quality.bleed', 'did you mean "bleed_db"?'),
+        (RULE + "[rule.quality]\nsecond_look = 1", 'rule[0] "a".quality.second_look', "must be true or false, not 1"),
+        (RULE + "[rule.quality]\ndc = true", 'rule[0] "a".quality.dc', "must be a number above 0 to 1"),
+        (RULE + '[rule.quality]\nignore = ["dc", "cliping"]', 'rule[0] "a".quality.ignore', 'did you mean "clipping"?'),
         (RULE + "quality = 3", 'rule[0] "a".quality', "must be a table"),
         (RULE + '[rule.hook]\ndelivered = "ls -l"', 'rule[0] "a".hook.delivered', "a list of texts"),
         (RULE + '[rule.hook]\ndelivered = [""]', 'rule[0] "a".hook.delivered', "no program"),
@@ -599,6 +602,15 @@ def test_settings_that_are_shown_load_back_the_same(tmp_path_factory, name, fold
     second = folder_of / "second.toml"
     second.write_text(as_toml(settings))
     assert replace(load(second), path=first) == settings
+
+
+def test_what_is_flagged_is_set_one_by_one(config):
+    text = 'null_db = -30\nreverse_db = -40.5\nseam_db = 12\ndc = 0.1\nignore = ["clipping", "nan"]\nsecond_look = true'
+    first = load(config(f"{RULE}[rule.quality]\n{text}\n"))
+    quality = first.rules[0].quality
+    assert (quality.null_db, quality.reverse_db, quality.seam_db, quality.dc) == (-30, -40.5, 12, 0.1)
+    assert (quality.ignore, quality.second_look) == (("clipping", "nan"), True)
+    assert load(config(as_toml(first))).rules == first.rules
 
 
 def test_nothing_is_left_to_defaults_when_shown(config):

@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from stemd import flow
-from stemd.model import ARROWS, Failed, Finished, Held, Job, Retry, Stage, Stat, Status, Withdrawn
+from stemd.model import ARROWS, Doubted, Failed, Finished, Held, Job, Retry, Stage, Stat, Status, Withdrawn
 
 JOB = Job(1, "karaoke", b"/in/a.wav", b"a.wav", Stat(1, 2, 3), status=Status.RUNNING, attempts=1)
 BAD = Failed("no-audio", "a.wav holds no audio", "send a recording")
@@ -24,6 +24,10 @@ def at(stage: Stage, **more) -> Job:
         (at(Stage.NORMALISE), Finished(), Stage.SEPARATE, Status.WAITING),
         (at(Stage.SEPARATE), Finished(), Stage.CHECK, Status.WAITING),
         (at(Stage.CHECK), Finished(), Stage.DELIVER, Status.WAITING),
+        (at(Stage.CHECK), Doubted("vocal audible", ()), Stage.RECHECK, Status.WAITING),
+        (at(Stage.RECHECK), Finished(), Stage.DELIVER, Status.WAITING),
+        (at(Stage.RECHECK), Held(("vocal audible",)), Stage.DELIVER, Status.WAITING),
+        (at(Stage.RECHECK), Retry(0, "out of memory", counts=False), Stage.RECHECK, Status.WAITING),
         (at(Stage.DELIVER), Finished(), Stage.RETIRE, Status.WAITING),
         (at(Stage.RETIRE), Finished(), Stage.RETIRE, Status.DONE),
         # A result to be heard is published for the listener first, then waits for the decision.
@@ -46,6 +50,26 @@ def at(stage: Stage, **more) -> Job:
 def test_what_follows_what(job, outcome, stage, status):
     change = flow.after(job, outcome)
     assert (change.stage, change.status) == (stage, status)
+
+
+def test_a_second_look_that_is_content_takes_back_why_it_should_be_heard():
+    doubted = flow.after(at(Stage.CHECK), Doubted("vocal audible", ("vocal audible",)))
+    assert doubted.reasons == ("vocal audible",)
+    assert flow.after(at(Stage.RECHECK, reasons=doubted.reasons), Finished()).reasons == ()
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        flow.after(at(Stage.RECHECK), BAD),
+        flow.after(at(Stage.RECHECK, attempts=3), Retry(5, "engine died", counts=True)),
+        flow.held(at(Stage.RECHECK), "needs 5.1 GiB at most on this machine", "out-of-memory"),
+        flow.recovered(at(Stage.RECHECK, interruptions=flow.MAX_INTERRUPTIONS - 1)),
+    ],
+)
+def test_whatever_stops_a_second_look_what_the_first_found_stands(change):
+    assert (change.stage, change.status, change.reasons) == (Stage.DELIVER, Status.WAITING, None)
+    assert change.text.startswith("no second look: ")
 
 
 def test_a_fault_of_the_surroundings_costs_no_attempt():

@@ -44,7 +44,7 @@ def card(index: int = 0, vram: float = 5.1, batch: int = 1, seconds: float | Non
 
 
 def job(number: int, stage: Stage = Stage.SEPARATE, rule: str = "a", **more: object) -> Candidate:
-    more.setdefault("options", (cpu(),) if stage is Stage.SEPARATE else ())
+    more.setdefault("options", (cpu(),) if stage in {Stage.SEPARATE, Stage.RECHECK} else ())
     return Candidate(number, rule, stage, float(number), **more)  # type: ignore[arg-type]
 
 
@@ -173,7 +173,7 @@ def test_a_yielded_card_is_left_alone_and_the_other_serves():
 
 @pytest.mark.parametrize(
     "gate, starts",
-    [(Gate("paused", finish=False), []), (Gate("outside hours, next 22:00"), [5, 3]), (Gate(), [5, 3, 2])],
+    [(Gate("paused", finish=False), []), (Gate("outside hours, next 22:00"), [6, 4, 3]), (Gate(), [6, 4, 3])],
 )
 def test_a_closed_gate_names_its_reason_and_lets_begun_jobs_finish(gate, starts):
     waiting = [job(number, stage) for number, stage in enumerate(Stage)]
@@ -330,7 +330,7 @@ def candidates(draw: st.DrawFn) -> list[Candidate]:
                 draw(st.sampled_from([0.0, NOW + 5])),
                 "",
                 need,
-                options if stage is Stage.SEPARATE else (),
+                options if stage in {Stage.SEPARATE, Stage.RECHECK} else (),
             )
         )
     return made

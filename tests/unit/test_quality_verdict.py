@@ -117,6 +117,12 @@ def test_faults_are_said_in_words(stem, mix, metric, words) -> None:
     assert words in text
 
 
+def test_what_is_ignored_is_not_flagged() -> None:
+    faulty = levels("vocals", dc=-0.05, missing_frames=44100)
+    assert [metric for metric, _ in flags(replace(report(faulty), ignored=("dc",)))] == ["length"]
+    assert flags(replace(report(faulty), ignored=("dc", "length"))) == []
+
+
 def test_clipping_that_the_mix_has_is_no_flag() -> None:
     stem = levels("vocals", clipped=9, clipping=((2.0, 3.0),))
     assert flags(report(stem, mix=levels("mix", clipping=((2.5, 4.0),)))) == []

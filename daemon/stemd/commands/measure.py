@@ -21,12 +21,15 @@ def measure(  # noqa: PLR0917 - a command has as many parameters as options
     accompaniment: Annotated[Path | None, typer.Option("--accompaniment", help="The stem without vocals.")] = None,
     stem: Annotated[list[str] | None, typer.Option("--stem", help="A further stem as NAME=PATH; repeatable.")] = None,
     threshold: Annotated[float, typer.Option("--bleed-db", help="Louder bleed is flagged, dB.")] = -20.0,
+    ignore: Annotated[
+        list[str] | None, typer.Option("--ignore", help="A flag not to raise, such as clipping; repeatable.")
+    ] = None,
     picture: Annotated[Path | None, typer.Option("--picture", help="Draw the findings into this PNG file.")] = None,
     report: Annotated[Path | None, typer.Option("--report", help="A folder for quality.json and quality.png.")] = None,
     as_json: Annotated[bool, typer.Option("--json", help="Print the report as JSON.")] = False,
 ) -> None:
     """Measure stems from any tool: levels, faults, and vocal bleed with the seconds where it is heard."""
-    question = asked(mix, vocals, accompaniment, stem or [], picture, report, threshold)
+    question = asked(mix, vocals, accompaniment, stem or [], picture, report, threshold) | {"ignore": ignore or []}
     worker = Worker("stemd.quality", "quality check")
     try:
         answer = worker.ask(question, stop=threading.Event(), on_progress=_bar(quiet=as_json))

@@ -73,13 +73,22 @@ def _check_value(
 ) -> None:
     """Put a good value into `values`; tell of a bad one."""
     try:
-        # Python's True equals 1, so that pydantic takes it for a literal 1; no key is a yes or no.
-        values[str(place[-1])] = _adapter(hint).validate_python(None if isinstance(value, bool) else value)
+        # Python's True equals 1, so that pydantic takes it for a literal 1.
+        misplaced = isinstance(value, bool) and hint is not bool
+        values[str(place[-1])] = _adapter(hint).validate_python(None if misplaced else value)
     except ValidationError:
-        words = [word for word in _words(hint) if isinstance(value, str)]
+        wrong = _wrong_part(hint, value)
+        words = [word for word in _words(hint) if isinstance(wrong, str)]
         mistakes.append(
-            (place, f"must be {describe(hint)}, not {shown(value)}", did_you_mean(str(value), words, example))
+            (place, f"must be {describe(hint)}, not {shown(value)}", did_you_mean(str(wrong), words, example))
         )
+
+
+def _wrong_part(hint: Any, value: Any) -> Any:
+    """The value, or of a list the first text that may not be in it."""
+    known = _words(hint) if get_origin(hint) is tuple else []
+    unknown = [part for part in value if part not in known] if known and isinstance(value, list) else []
+    return unknown[0] if unknown else value
 
 
 def _example(kind: type, key: str) -> str:
@@ -116,7 +125,7 @@ def _words(hint: Any) -> list[str]:
     """Texts that a value may be."""
     if get_origin(hint) is Literal:
         return [word for word in get_args(hint) if isinstance(word, str)]
-    if get_origin(hint) in {Union, UnionType}:
+    if get_origin(hint) in {Union, UnionType, tuple}:
         return [word for part in get_args(hint) for word in _words(part)]
     return []
 
@@ -131,8 +140,11 @@ def describe(hint: Any) -> str:
     if origin is Annotated:
         return describe(parts[0]) + _range(parts[1:])
     if origin is tuple:
-        return 'a list of texts, ["..."]'
-    return {str: "a text", int: "a whole number", float: "a number", Path: "a folder, as a text"}[hint]
+        words = _words(hint)
+        return f"a list of {_either([shown(word) for word in words])}" if words else 'a list of texts, ["..."]'
+    if hint is Path:
+        return "a folder, as a text"
+    return {bool: "true or false", str: "a text", int: "a whole number", float: "a number"}[hint]
 
 
 def _range(limits: tuple[Any, ...]) -> str:

@@ -37,8 +37,10 @@ def _table(facts: Any) -> Iterator[str]:
             yield f"{field.name} = {literal(value)}"
 
 
-def literal(value: str | float | tuple[str, ...] | Path) -> str:
+def literal(value: str | bool | float | tuple[str, ...] | Path) -> str:  # noqa: FBT001 - a value, not a switch
     """Write one value as TOML."""
+    if isinstance(value, bool):
+        return str(value).lower()
     if isinstance(value, (str, Path)):
         escaped = str(value).replace("\\", "\\\\").replace('"', '\\"')
         return '"' + _UNPRINTABLE.sub(lambda char: f"\\u{ord(char[0]):04x}", escaped) + '"'

@@ -9,19 +9,20 @@ from stemd.model.result import Result
 
 
 class Stage(StrEnum):
-    """The walk of one file, in order."""
+    """The walk of one file, in order. RECHECK is gone through only where CHECK has asked for a second look."""
 
     TAKE = "take"
     NORMALISE = "normalise"
     SEPARATE = "separate"
     CHECK = "check"
+    RECHECK = "recheck"
     DELIVER = "deliver"
     RETIRE = "retire"
 
     @property
     def following(self) -> Stage | None:
-        """The stage after this one; None after the last."""
-        order = list(Stage)
+        """The stage that usually comes after this one; None after the last."""
+        order = [stage for stage in Stage if stage is not Stage.RECHECK or stage is self]
         place = order.index(self) + 1
         return order[place] if place < len(order) else None
 

@@ -82,6 +82,17 @@ class Held:
 
 
 @dataclass(frozen=True, slots=True)
+class Doubted:
+    """Vocal bleed was found, and a second look is to tell whether it is there.
+
+    note: what was found. reasons: why a person should hear it, if the second look cannot be made; none: no need to.
+    """
+
+    note: str
+    reasons: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True)
 class Retry:
     """Once more, `after` seconds from now. counts: whether it costs one of the job's attempts."""
 
@@ -109,7 +120,7 @@ class Withdrawn:
     reason: str
 
 
-Outcome: TypeAlias = Finished | Held | Retry | Failed | Withdrawn
+Outcome: TypeAlias = Finished | Held | Doubted | Retry | Failed | Withdrawn
 
 
 @dataclass(frozen=True, slots=True)

@@ -16,6 +16,7 @@ BitDepth: TypeAlias = Literal[16, 24, "float32"]
 Clip: TypeAlias = Literal["joint", "rescale", "clamp", "none"]
 Precision: TypeAlias = Literal["auto", "float32"]
 Residual: TypeAlias = Literal["minus", "add"]
+Metric: TypeAlias = Literal["bleed", "reverse", "null", "seam", "dc", "clipping", "length", "nan"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,10 +50,20 @@ class Recipe:
 class Thresholds:
     """When a person should hear a result before it is used ([rule.quality]).
 
-    bleed_db: vocals in the accompaniment, dB relative to the vocal; louder is flagged.
+    bleed_db: vocals in the accompaniment, dB relative to the vocal; louder is flagged. reverse_db: a vocal stem that
+    holds only the band, relative to the accompaniment. null_db: mix less the sum of its stems, relative to the mix.
+    seam_db: a click where segments meet, over its surroundings. dc: a stem's mean, full scale is 1.
+    ignore: flags that are not raised, by their metric. second_look: whether flagged bleed is looked for once more by
+    separating the accompaniment there.
     """
 
     bleed_db: Annotated[float, Le(0)] = -20.0
+    reverse_db: Annotated[float, Le(0)] = -24.0
+    null_db: Annotated[float, Le(0)] = -12.0
+    seam_db: Annotated[float, Gt(0)] = 26.0
+    dc: Annotated[float, Gt(0), Le(1)] = 0.01
+    ignore: tuple[Metric, ...] = ()
+    second_look: bool = False
     on_flag: Literal["review", "deliver"] = "review"
 
 

@@ -26,8 +26,9 @@ LANE = {
 }
 """Each lane has its own slots, so that a long normalise delays neither an arrival nor a delivery."""
 
+_ON_ENGINE = frozenset({Stage.SEPARATE, Stage.RECHECK})
 _BEFORE_ENGINE = frozenset({Stage.TAKE, Stage.NORMALISE, Stage.SEPARATE})
-_FINISHING = frozenset({Stage.CHECK, Stage.DELIVER, Stage.RETIRE})
+_FINISHING = frozenset({Stage.CHECK, Stage.RECHECK, Stage.DELIVER, Stage.RETIRE})
 
 
 def choose(  # noqa: PLR0913 - a pure function is told everything; the last four have their names
@@ -85,7 +86,7 @@ class _Draft:
         if self.gate.closed and not (self.gate.finish and stage in _FINISHING):
             self.waits.update(dict.fromkeys((candidate.job for candidate in candidates), self.gate.closed))
             return
-        decide = self._separate if stage is Stage.SEPARATE else self._without_engine
+        decide = self._with_engine if stage in _ON_ENGINE else self._without_engine
         for index, candidate in enumerate(candidates):
             if stage is Stage.TAKE and self._intake_is_full():
                 self._line_up(candidates[index:])
@@ -95,7 +96,7 @@ class _Draft:
             else:
                 decide(candidate)
 
-    def _separate(self, candidate: Candidate) -> None:
+    def _with_engine(self, candidate: Candidate) -> None:
         twin = self.keys.get(candidate.key) if candidate.key else None
         if twin is not None:
             self._wait(candidate, f"job {twin} is making the same separation")

@@ -13,14 +13,15 @@ import traceback
 from typing import IO, TYPE_CHECKING, Any, Final
 
 from stemd.errors import StemdError
-from stemd.quality.report import Request, Thresholds
+from stemd.quality.report import METRICS, Request, Thresholds
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Iterable, Mapping
 
 PROGRESS_SECONDS: Final = 0.2
 _KEYS: Final = frozenset({
     "do", "mix", "stems", "vocals", "accompaniment", "thresholds", "segment", "overlap", "report", "picture", "title",
+    "ignore", "suspects", "second_look",
 })  # fmt: skip
 
 
@@ -117,9 +118,19 @@ def read(asked: Mapping[str, Any]) -> Request:
             report=_text(asked, "report"),
             picture=_text(asked, "picture"),
             title=_text(asked, "title") or "",
+            ignore=_metrics(asked.get("ignore") or ()),
+            suspects=_text(asked, "suspects"),
+            second_look=_text(asked, "second_look"),
         )
     except (TypeError, ValueError, AttributeError) as error:
         raise StemdError("bad-request", f"not a valid request: {error}", "See the child protocol.") from error
+
+
+def _metrics(names: Iterable[Any]) -> frozenset[str]:
+    unknown = sorted({str(name) for name in names} - METRICS)
+    if unknown:
+        raise StemdError("bad-request", f"no flag is called {unknown[0]!r}", f"Known: {', '.join(sorted(METRICS))}.")
+    return frozenset(names)
 
 
 def _text(asked: Mapping[str, Any], key: str) -> str | None:

@@ -1,4 +1,4 @@
-"""A few seconds of one stem for a picture or a second look, made from other files where it is none itself."""
+"""Some seconds of one stem for a picture or a second look, made from other files where it is none itself."""
 
 from __future__ import annotations
 
@@ -11,30 +11,33 @@ from stemd.quality.pairing import pair
 from stemd.quality.recording import Recording
 
 if TYPE_CHECKING:
-    from numpy.typing import NDArray
-
+    from stemd.quality.recording import Block
     from stemd.quality.report import Report, Request
 
 
-def excerpt(request: Request, report: Report, name: str, start: float, end: float) -> tuple[NDArray[np.float32], int]:
-    """Return (frames,) float32, the mean of the channels, from `start` to `end` seconds, and its sample rate."""
+def excerpt(request: Request, report: Report, name: str, start: float, end: float) -> tuple[Block, int]:
+    """Return (frames, channels) float32 from `start` to `end` seconds, and its sample rate; what is no sound is 0."""
     if name in request.stems:
-        return _mono(name, request.stems[name], start, end)
+        return _read(name, request.stems[name], start, end)
     pairing = pair(request.stems, report.vocals, None, with_mix=request.mix is not None)
     if pairing.summed:
-        parts = [_mono(each, request.stems[each], start, end) for each in pairing.summed]
+        parts = [_read(each, request.stems[each], start, end) for each in pairing.summed]
     elif request.mix is not None and report.vocals is not None:
-        mix, rate = _mono("mix", request.mix, start, end)
-        voice, _ = _mono(report.vocals, request.stems[report.vocals], start, end)
+        mix, rate = _read("mix", request.mix, start, end)
+        voice, _ = _read(report.vocals, request.stems[report.vocals], start, end)
         parts = [(mix, rate), (-voice, rate)]
     else:
-        return np.zeros(0, dtype=np.float32), 1
+        return np.zeros((0, 1), dtype=np.float32), 1
     length = min(len(part) for part, _ in parts)
-    return np.sum([part[:length] for part, _ in parts], axis=0, dtype=np.float32), parts[0][1]
+    total: Block = parts[0][0][:length]
+    for part, _ in parts[1:]:
+        total = total + part[:length]  # mono is added to every channel
+    return total, parts[0][1]
 
 
-def _mono(name: str, path: str, start: float, end: float) -> tuple[NDArray[np.float32], int]:
+def _read(name: str, path: str, start: float, end: float) -> tuple[Block, int]:
     with Recording(name, path) as recording:
-        recording.seek(round(start * recording.rate))
-        block = recording.read(max(0, round((end - start) * recording.rate)))
-        return np.where(sound(block), block, np.float32(0.0)).mean(axis=1, dtype=np.float32), recording.rate
+        first = round(start * recording.rate)
+        recording.seek(first)
+        block = recording.read(max(0, round(end * recording.rate) - first))
+        return np.where(sound(block), block, np.float32(0.0)), recording.rate

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from contextlib import ExitStack
+from dataclasses import replace
 from typing import TYPE_CHECKING, Final
 
 import numpy as np
 
 from stemd.errors import StemdError
-from stemd.quality import decibel, estimate, files_out, verdict
+from stemd.quality import decibel, estimate, files_out, second, suspects, verdict
 from stemd.quality.compare import Comparison
 from stemd.quality.levels import LevelMeter, sound
 from stemd.quality.pairing import Pairing, pair
@@ -47,6 +48,10 @@ def measure(
         session = _Session(stems, mix, pairing, request)
         session.run(on_progress, stopped)
         report = session.report()
+    if request.second_look is not None:
+        report = second.judged(report, request.second_look)
+    if request.suspects is not None:
+        report = replace(report, suspects=suspects.cut(report, request, request.suspects))
     files_out.write(report, request, session.outlines)
     on_progress(1.0)
     return report
@@ -109,6 +114,7 @@ class _Session:
             flags=(),
             curves={name: tuple(decibel.curve(meter.windows.power)) for name, meter in self._meters.items()},
             step=length(self._rate) / self._rate,
+            ignored=tuple(sorted(self._request.ignore)),
         )
         other = self._mix is not None and (self._mix.lossy or self._mix.rate != self._rate)
         lossy = {name: other or each.lossy for name, each in self._stems.items()}

@@ -27,6 +27,7 @@ if TYPE_CHECKING:
 VOCAL: Final = "#c2410c"
 BAND: Final = "#1d4ed8"
 MARK: Final = "#dc2626"
+SECOND: Final = "#7c3aed"
 QUIET: Final = "#6b7280"
 LEAST_DB: Final = -60.0
 POINTS: Final = 1200
@@ -74,6 +75,8 @@ def _headline(figure: Figure, report: Report) -> None:
 
 def _figures(report: Report) -> str:
     main = report.main
+    if report.second is not None:
+        return report.second.text
     if main is None or main.db is None:
         return "no vocal found: nothing can have bled"
     return f"vocal in {main.into}: {main.db:.0f} dB relative to the vocal, nothing to hear"
@@ -118,6 +121,22 @@ def _bleed(axis: Axes, report: Report) -> None:
     values = np.where(values <= LEAST_DB, LEAST_DB, values)
     axis.fill_between(when, LEAST_DB, values, step="post", color=VOCAL, alpha=0.35, linewidth=0)
     axis.step(when, values, where="post", color=VOCAL, linewidth=1)
+    _second_look(axis, report)
+
+
+def _second_look(axis: Axes, report: Report) -> None:
+    """What the second look found in each range: a bar, broken where that does not confirm the first."""
+    second = report.second
+    if second is None:
+        return
+    for number, each in enumerate(second.ranges):
+        confirmed = each.found > second.limit
+        level = max(each.found, LEAST_DB + 1)
+        axis.plot(
+            (each.start, each.end), (level, level), color=SECOND, linewidth=3, solid_capstyle="butt",
+            linestyle="-" if confirmed else (0, (1, 1)), label=None if number else "second look",
+        )  # fmt: skip
+    axis.legend(loc="lower right", frameon=False, fontsize=9)
 
 
 def _timeline(axis: Axes, report: Report) -> None:
@@ -147,7 +166,8 @@ def _spectrogram(axis: Axes, report: Report, request: Request, name: str, colour
     """The seconds worth hearing: a leak shows as the vocal's lines in the accompaniment."""
     flag = worst(report)
     start, end = _shown(report, flag)
-    sound, rate = excerpt(request, report, name, start, end)
+    block, rate = excerpt(request, report, name, start, end)
+    sound = block.mean(axis=1, dtype=np.float32)
     size = 2048
     if len(sound) < size:
         axis.axis("off")

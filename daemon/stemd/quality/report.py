@@ -11,11 +11,16 @@ from stemd.quality import decibel
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
+    from stemd.quality.second import SecondLook
+    from stemd.quality.suspects import Suspect
+
 Verdict = Literal["pass", "flagged"]
 Range = tuple[float, float]
 
 VERSION: Final = 1
 """Of the report's form."""
+METRICS: Final = frozenset({"bleed", "reverse", "null", "seam", "dc", "clipping", "length", "nan"})
+"""What may be flagged."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,7 +54,10 @@ class Request:
 
     stems: name to path. vocals, accompaniment: names among the stems; None: found by name, or made (see `pairing`).
     segment, overlap: how the stems were cut, seconds and fraction; None: seams are not looked for.
+    ignore: flags that are not raised, by their metric.
     report: a folder for quality.json and quality.png; None: no files. picture: a file for the picture alone.
+    suspects: a folder for what a second look at flagged bleed has to listen to. second_look: that folder, with the
+    vocals that were found in it.
     """
 
     stems: Mapping[str, str]
@@ -62,6 +70,9 @@ class Request:
     report: str | None = None
     picture: str | None = None
     title: str = ""
+    ignore: frozenset[str] = frozenset()
+    suspects: str | None = None
+    second_look: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -147,7 +158,10 @@ class Bleed:
 
 @dataclass(frozen=True, slots=True)
 class Flag:
-    """Something to hear before the stems are used. start, end: seconds. text: a sentence for a musician."""
+    """Something to hear before the stems are used. start, end: seconds. text: a sentence for a musician.
+
+    second: dB relative to the vocal, what a second look found here; None where none was taken.
+    """
 
     metric: str
     start: float
@@ -155,10 +169,12 @@ class Flag:
     value: float | None
     threshold: float | None
     text: str
+    second: float | None = None
 
     def as_json(self) -> dict[str, Any]:
         """Seconds to a hundredth."""
-        return {
+        looked = {} if self.second is None else {"second_look_db": decibel.or_none(self.second)}
+        return looked | {
             "metric": self.metric,
             "start": round(self.start, 2),
             "end": round(self.end, 2),
@@ -188,6 +204,9 @@ class Report:
     flags: tuple[Flag, ...]
     curves: Mapping[str, tuple[float, ...]]
     step: float
+    ignored: tuple[str, ...] = ()
+    suspects: tuple[Suspect, ...] = ()
+    second: SecondLook | None = None
 
     @property
     def main(self) -> Bleed | None:
@@ -214,7 +233,10 @@ class Report:
             "stems": {each.name: each.as_json() for each in self.stems},
             "bleed": {each.into: each.as_json() for each in self.bleed},
             "thresholds": {each.name: getattr(self.thresholds, each.name) for each in fields(self.thresholds)},
+            "ignored": list(self.ignored),
             "flags": [each.as_json() for each in self.flags],
+            **({"suspects": len(self.suspects)} if self.suspects else {}),
+            "second_look": self.second.as_json() if self.second else None,
             "curves": {"step": self.step, **{name: _curve(values) for name, values in self.curves.items()}},
         }
 

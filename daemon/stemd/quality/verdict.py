@@ -55,7 +55,8 @@ def judged(
         *(flag for bleed in report.bleed for flag in of_bleed(bleed, report)),
         *_of_reverse(report),
     )
-    order = sorted(flags, key=lambda flag: (flag.start, flag.metric))
+    wanted = (flag for flag in flags if flag.metric not in report.ignored)
+    order = sorted(wanted, key=lambda flag: (flag.start, flag.metric))
     return replace(report, flags=tuple(order), verdict="flagged" if order else "pass")
 
 

@@ -37,7 +37,8 @@ _UNKNOWN_SEGMENT: Final = 7.8
 _WAV_BYTES: Final = 4
 _BEFORE_MIX: Final = frozenset({Stage.TAKE, Stage.NORMALISE})
 _BEFORE_STEMS: Final = frozenset({Stage.TAKE, Stage.NORMALISE, Stage.SEPARATE})
-_BEFORE_DELIVERY: Final = frozenset({*_BEFORE_STEMS, Stage.CHECK, Stage.DELIVER})
+_BEFORE_DELIVERY: Final = frozenset({*_BEFORE_STEMS, Stage.CHECK, Stage.RECHECK, Stage.DELIVER})
+_ON_ENGINE: Final = frozenset({Stage.SEPARATE, Stage.RECHECK})
 
 
 class Dispatch:
@@ -112,7 +113,7 @@ class Dispatch:
     def _candidate(self, job: Job, rule: Rule, headroom: Headroom, now: float, work: Path) -> Candidate:
         mix = None if job.stage in _BEFORE_MIX else _mix(folder_of(work, job))
         options: tuple[Option, ...] = ()
-        if job.stage is Stage.SEPARATE:
+        if job.stage in _ON_ENGINE:
             options = self._options(job, rule, headroom, now, mix.seconds if mix else 0.0)
         return Candidate(
             job=job.id, rule=job.rule, stage=job.stage, created=job.created, name=job.name, priority=rule.priority,

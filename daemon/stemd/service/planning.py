@@ -27,7 +27,7 @@ if TYPE_CHECKING:
 _GIB: Final = 1 << 30
 _FRESH: Final = 1.0  # seconds for which a measurement is good enough to plan with
 _LONG: Final = frozenset({Stage.NORMALISE, Stage.SEPARATE})
-_STEMS_NEEDED: Final = frozenset({Stage.CHECK, Stage.DELIVER})
+_STEMS_NEEDED: Final = frozenset({Stage.CHECK, Stage.RECHECK, Stage.DELIVER})
 
 
 class Planning:

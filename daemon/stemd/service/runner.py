@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any, Final
 from stemd.errors import EnvironmentFault, OutOfMemory, StemdError, Stopping, WorkerFault
 from stemd.model import Failed, Job, Outcome, Retry, Stage
 from stemd.service.logbook import about, shown
-from stemd.stages import check, deliver, normalise, retire, separate, take
+from stemd.stages import check, deliver, normalise, recheck, retire, separate, take
 from stemd.stages.work import Work, folder_of
 
 if TYPE_CHECKING:
@@ -26,6 +26,7 @@ STAGES: Final[Mapping[Stage, Callable[[Work], Outcome]]] = {
     Stage.NORMALISE: normalise.run,
     Stage.SEPARATE: separate.run,
     Stage.CHECK: check.run,
+    Stage.RECHECK: recheck.run,
     Stage.DELIVER: deliver.run,
     Stage.RETIRE: retire.run,
 }

@@ -50,6 +50,9 @@ function choose(index) {
   $("results").replaceChildren(...(facts.results.length > 1 ? facts.results.map(tab) : []));
   $("flags").replaceChildren(...flags().map(flagLine));
   if (!flags().length) $("flags").append("Nothing is flagged in this result.");
+  const second = result.quality.second_look;
+  $("second").hidden = !second;
+  $("second").textContent = second ? `${second.text[0].toUpperCase()}${second.text.slice(1)}.` : "";
   $("where").textContent = `· ${clock(transport.seconds)} · ${result.model} · in ${result.folder}`;
   $("mix").disabled = !facts.mix && !result.sum_is_mix;
   $("picture").hidden = !result.picture;

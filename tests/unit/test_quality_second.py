@@ -1,0 +1,82 @@
+"""The second look: which seconds are looked at again, and what becomes of a flag."""
+
+from __future__ import annotations
+
+import json
+
+import pytest
+
+from stemd.quality import decibel
+from stemd.quality.report import Bleed, Flag, Levels, Report, Thresholds
+from stemd.quality.second import LESS_DB, Looked, SecondLook, confirmed
+from stemd.quality.suspects import CONTEXT, LONGEST, suspects
+
+VOCALS = Levels("vocals", 44100, 2, 44100 * 600, 0, -20.0, -6.0, -5.9, 0, 0, (), 0.0, False, (), 0, ())
+
+
+def report(*ranges: tuple[float, float], curve: tuple[float, ...] = (), seconds: float = 600.0) -> Report:
+    flags = tuple(Flag("bleed", start, end, -14.0, -20.0, f"vocal audible at {start:g}") for start, end in ranges)
+    bleed = Bleed("no_vocals", -14.0, -14.0, 0.5, None, None, None, 0.5, curve or (-14.0,) * int(seconds * 2))
+    return Report(
+        title="song", verdict="flagged", seconds=seconds, mix=None, stems=(VOCALS,), bleed=(bleed,), vocals="vocals",
+        accompaniment="no_vocals", accompaniment_from="file", null_db=None, null_of=(), seam_db=None,
+        thresholds=Thresholds(), flags=flags, curves={}, step=0.5,
+    )  # fmt: skip
+
+
+def test_a_range_is_looked_at_with_context_and_ranges_that_touch_share_it():
+    found, spans = suspects(report((100.0, 102.0), (107.0, 110.0), (300.0, 301.0)))
+    assert spans == ((100 - CONTEXT, 110 + CONTEXT), (300 - CONTEXT, 301 + CONTEXT))
+    assert [(each.first, each.last) for each in found] == [(100, 102), (107, 110), (300, 301)]
+    assert [each.at for each in found] == [CONTEXT, CONTEXT + 7, 10 + 2 * CONTEXT + CONTEXT]
+
+
+def test_nothing_before_the_beginning_nor_behind_the_end():
+    found, spans = suspects(report((1.0, 3.0), (598.0, 600.0)))
+    assert spans == ((0.0, 3 + CONTEXT), (598 - CONTEXT, 600.0))
+    assert [each.at for each in found] == [1.0, 3 + CONTEXT + CONTEXT]
+
+
+def test_of_a_long_range_only_the_loudest_seconds_are_looked_at():
+    curve = tuple(-10.0 if 400 <= n / 2 < 430 else -18.0 for n in range(1200))
+    ((found,), ((start, end),)) = suspects(report((0.0, 600.0), curve=curve))
+    assert (found.start, found.end, found.first, found.last) == (0, 600, 400, 400 + LONGEST)
+    assert (start, end) == (400 - CONTEXT, 430 + CONTEXT)
+
+
+def test_other_flags_are_not_looked_at():
+    clipped = Flag("clipping", 1.0, 2.0, 0.0, 0.0, "clipped")
+    told = report((5.0, 6.0))
+    mixed = type(told)(**{name: getattr(told, name) for name in told.__slots__} | {"flags": (clipped,)})
+    assert suspects(mixed) == ((), ())
+
+
+def test_a_flag_that_is_found_again_says_so_and_one_that_is_not_is_withdrawn():
+    told = confirmed(report((5.0, 6.0), (20.0, 22.0)), {(5.0, 6.0): -16.2, (20.0, 22.0): -20.0 - LESS_DB - 3})
+    (kept,) = told.flags
+    assert told.verdict == "flagged"
+    assert kept.text == "vocal audible at 5; heard again by the second look, about -16 dB"
+    assert kept.as_json()["second_look_db"] == -16.2
+    shown = json.loads(json.dumps(told.as_json(), allow_nan=False))["second_look"]
+    assert [each["confirmed"] for each in shown["ranges"]] == [True, False]
+    assert shown["text"] == "the second look found no vocal at 0:20 to 0:22 (first look -14 dB, second -33 dB)"
+
+
+def test_without_any_flag_left_it_passes():
+    told = confirmed(report((5.0, 6.0)), {(5.0, 6.0): decibel.FLOOR})
+    assert (told.verdict, told.flags) == ("pass", ())
+    assert told.second is not None
+    assert told.second.as_json()["ranges"][0]["found_db"] is None
+    assert "second nothing" in told.second.text
+
+
+def test_a_range_that_was_not_looked_at_stays_flagged():
+    told = confirmed(report((5.0, 6.0)), {(7.0, 8.0): -60.0})
+    assert [flag.second for flag in told.flags] == [None]
+    assert told.verdict == "flagged"
+
+
+@pytest.mark.parametrize("found, stands", [(-20.0 - LESS_DB, False), (-20.0 - LESS_DB + 0.01, True)])
+def test_the_border(found, stands):
+    assert SecondLook(-20.0 - LESS_DB, (Looked(0, 1, -14.0, found),)).as_json()["ranges"][0]["confirmed"] is stands
+    assert bool(confirmed(report((5.0, 6.0)), {(5.0, 6.0): found}).flags) is stands
