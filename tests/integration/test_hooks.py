@@ -112,7 +112,7 @@ def test_a_failure_is_recorded_with_its_last_words_and_nothing_else_happens(deli
 
 def test_a_command_that_hangs_is_ended_with_all_its_children(delivered):
     pid = delivered.home / "pid"
-    settings = configure(delivered.home, "sh", "-c", f"echo begun; sleep 60 & echo $! > {pid}; wait", timeout=0.8)
+    settings = configure(delivered.home, "sh", "-c", f"echo begun; sleep 60 & echo $! > {pid}; wait", timeout=3)
     event = delivered.run(settings)
     assert event.code == "hook-timeout"
     assert "not done after" in event.text
