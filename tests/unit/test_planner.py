@@ -12,7 +12,7 @@ from hypothesis import Phase, given, settings
 from hypothesis import strategies as st
 
 from stemd.model import Disk, Gpu, Headroom, Need, Option, Rung, Stage, Use
-from stemd.planner import Candidate, Gate, Limits, Plan, Promise, Warm, choose
+from stemd.planner import QUALITY, Candidate, Gate, Limits, Plan, Promise, Warm, choose
 
 GIB = 1 << 30
 STATE, OUT = Path("/state"), Path("/out")
@@ -116,6 +116,24 @@ def test_idle_engines_are_dropped_for_a_job_that_lacks_memory():
     plan = choose([job(1, options=(cpu(ram=6),))], [], machine(ram=4), NOW, warm=[Warm("cuda:0", Use(3 * GIB, 0))])
     assert plan.drops == ("cuda:0",)
     assert not choose([job(1)], [], machine(), NOW, warm=[Warm("cuda:0", Use(3 * GIB, 0))]).drops
+
+
+def test_the_idle_checkers_memory_is_free_for_the_next_check_and_dropped_for_a_separation():
+    checker, small = Warm(QUALITY, Use(ram=GIB)), machine(ram=0.5)
+    check = job(1, Stage.CHECK, need=Need(GIB))
+    assert choose([check], [], small, NOW).waits == {1: "needs 1.0 GiB RAM, 0.5 free"}
+    assert started(choose([check], [], small, NOW, warm=[checker])) == [1]
+    assert choose([job(2)], [], small, NOW, warm=[checker]).drops == (QUALITY,)
+
+
+def test_a_check_and_an_engine_are_not_promised_the_same_memory():
+    waiting = [job(1, Stage.CHECK, need=Need(GIB)), job(2, options=(cpu(ram=2),))]
+    plan = choose(waiting, [], machine(ram=2.5), NOW)
+    assert started(plan) == [1]
+    assert plan.waits == {2: "needs 2.0 GiB RAM, 1.5 free"}
+    running = [start.promise(77) for start in plan.starts]
+    used = replace(machine(ram=2.1), own={77: Use(ram=round(0.4 * GIB))})
+    assert choose(waiting[1:], running, used, NOW).waits == {2: "needs 2.0 GiB RAM, 1.5 free"}
 
 
 def test_one_engine_a_device_and_several_devices_at_once():

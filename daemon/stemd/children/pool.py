@@ -68,9 +68,10 @@ class WorkerPool:
         return _followed(self._quality, {"do": "measure", **request}, work)
 
     def unload(self, device: str) -> None:
-        """End one engine, unless it is at work, and give its memory back."""
-        if device in self._engines:
-            self._engines[device].unload()
+        """End one engine, or the "quality" checker, unless it is at work, and give its memory back."""
+        worker = self._quality if device == "quality" else self._engines.get(device)
+        if worker is not None:
+            worker.unload()
 
     def drop_idle(self, seconds: float) -> None:
         """End the processes that had nothing to do for so long."""

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 from stemd.model import Need, Stage
 from stemd.planner.engines import Engines
-from stemd.planner.facts import Gate, Limits, Plan, Start
+from stemd.planner.facts import QUALITY, Gate, Limits, Plan, Start
 from stemd.planner.order import by_stage, in_turn
 from stemd.planner.room import Room
 
@@ -116,7 +116,7 @@ class _Draft:
         if self.slots[lane] >= self.limits.cpu_jobs or not self._near_enough(candidate):
             self._wait(candidate, self._place(lane))
             return
-        lack = self.room.lack(candidate.need)
+        lack = self.room.lack(candidate.need, _worker(candidate.stage))
         if lack:
             if lack.what == "RAM":
                 self.engines.drops = self.room.idle_engines
@@ -139,7 +139,7 @@ class _Draft:
         return counts[candidate.rule] < most and counts.total() - stuck < most
 
     def _start(self, candidate: Candidate, need: Need, rung: Rung | None) -> None:
-        self.room.take(need, rung.device if rung else "")
+        self.room.take(need, rung.device if rung else _worker(candidate.stage))
         self.starts.append(Start(candidate.job, candidate.rule, candidate.stage, need, rung, candidate.key))
         self.turn += 1
         self.served[candidate.stage, candidate.rule] = self.turn
@@ -179,6 +179,11 @@ class _Draft:
         """Say how many jobs come first: in the lane, or on the way to the engine."""
         on_the_way = 0 if lane == "deliver" else self.places
         return _before(max(on_the_way, self.slots[lane]))
+
+
+def _worker(stage: Stage) -> str:
+    """The process without a device that stays warm for a stage; empty where there is none."""
+    return QUALITY if stage is Stage.CHECK else ""
 
 
 def _before(jobs: int) -> str:

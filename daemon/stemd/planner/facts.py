@@ -13,6 +13,10 @@ if TYPE_CHECKING:
     from stemd.model import Option, Rung, Stage
 
 
+QUALITY = "quality"
+"""Stands where a device stands for engines: the one process that makes all checks."""
+
+
 @dataclass(frozen=True, slots=True)
 class Candidate:
     """A job that waits at `stage`.
@@ -52,7 +56,7 @@ class Promise:
 
 @dataclass(frozen=True, slots=True)
 class Warm:
-    """An idle engine with a loaded model: what it holds is free again for a job on the same device."""
+    """An idle engine with a loaded model, or the idle checker: what it holds is free for its own next job."""
 
     device: str
     use: Use = field(default_factory=Use)

@@ -5,7 +5,8 @@ from __future__ import annotations
 import math
 from typing import TYPE_CHECKING
 
-from stemd.model import Lack, Need, Use
+from stemd.model import Lack, Need, Stage, Use
+from stemd.planner.facts import QUALITY
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -44,7 +45,7 @@ class Room:
 
     @property
     def idle_engines(self) -> tuple[str, ...]:
-        """Devices whose engine holds memory and does nothing."""
+        """Devices whose engine holds memory and does nothing; QUALITY for the checker."""
         return tuple(sorted(self._warm))
 
     def free_vram(self, device: str) -> float:
@@ -56,7 +57,7 @@ class Room:
         return device == "cpu" or device in self._vram
 
     def lack(self, need: Need, device: str = "") -> Lack | None:
-        """What is missing for `need` on `device` (empty: no engine); None when it fits."""
+        """What is missing for `need` on `device` (empty: no engine; QUALITY: the checker); None when it fits."""
         own = self._warm.get(device, NOTHING)
         if need.ram and need.ram > self._ram + own.ram:
             return Lack("RAM", need.ram, self._ram + own.ram)
@@ -83,7 +84,7 @@ class Room:
         self._ram += own.ram - need.ram
         if device in self._vram:
             self._vram[device] += own.vram - need.vram
-        if device:
+        if device and device != QUALITY:
             self.busy.add(device)
             # Unknown memory: one engine at a time, and nobody beside it.
             self._ram = 0.0 if self.blind else self._ram
@@ -114,10 +115,10 @@ class Room:
         return None
 
     def _subtract_promise(self, promise: Promise, headroom: Headroom) -> None:
-        device = promise.rung.device if promise.rung else ""
+        checks = promise.stage is Stage.CHECK
+        device = promise.rung.device if promise.rung else QUALITY if checks else ""
         used = headroom.own.get(promise.pid, NOTHING) if promise.pid is not None else NOTHING
         if device:
-            self.busy.add(device)
             self._warm.pop(device, None)
         unused = Need(max(0, promise.need.ram - used.ram), max(0, promise.need.vram - used.vram), promise.need.disk)
         self.take(unused, device)

@@ -9,7 +9,7 @@ from stemd import flow, ladder
 from stemd.headroom import Meter
 from stemd.ledger import facts, jobs
 from stemd.model import Stage, Status, Use
-from stemd.planner import Limits, Plan, Warm, choose
+from stemd.planner import QUALITY, Limits, Plan, Warm, choose
 from stemd.schedule import Manners, active, gate, yielding
 from stemd.service.dispatch import NEWCOMERS, Dispatch
 from stemd.service.logbook import about, shown
@@ -143,15 +143,19 @@ class Planning:
         about(job).bind(code=change.code).warning("{} is held: {}; {}", shown(job), change.reason, change.hint)
 
     def _promise(self, stage: Running) -> Promise:
-        device = stage.start.rung.device if stage.start.rung else "quality"
-        return stage.start.promise(self._pool.processes.get(device))
+        return stage.start.promise(self._pool.processes.get(_worker(stage)))
 
     def _warm(self, running: dict[int, Running]) -> list[Warm]:
-        """Engines that hold a model and do nothing."""
-        busy = {stage.start.rung.device for stage in running.values() if stage.start.rung}
+        """Engines that hold a model and do nothing, and the checker when it has nothing to check."""
+        busy = {_worker(stage) for stage in running.values()}
         own = self.headroom.own if self.headroom else {}
         return [
-            Warm(device, own[pid])
-            for device, pid in self._pool.processes.items()
-            if device not in busy and device != "quality" and pid in own
+            Warm(device, own[pid]) for device, pid in self._pool.processes.items() if device not in busy and pid in own
         ]
+
+
+def _worker(stage: Running) -> str:
+    """Which of the pool's processes works on a stage; empty where none does."""
+    if stage.start.rung:
+        return stage.start.rung.device
+    return QUALITY if stage.start.stage is Stage.CHECK else ""

@@ -1,0 +1,46 @@
+"""What waiting jobs are said to need before they start."""
+
+from dataclasses import replace
+
+import pytest
+
+from stemd.config import load
+from stemd.model import Headroom, Job, Stage, Stat
+from stemd.planner import Candidate, choose
+from stemd.service.dispatch import Dispatch
+
+MIB = 1 << 20
+CONFIG = '[daemon]\nstate_dir = "state"\n[[rule]]\nname = "r"\ninbox = "in"\noutbox = "out"\nmodel = "demo"\n'
+
+
+@pytest.fixture
+def candidate(tmp_path):
+    (tmp_path / "config.toml").write_text(CONFIG)
+    settings = load(tmp_path / "config.toml")
+    dispatch = Dispatch(settings, lambda _: None)
+    job = Job(id=1, rule="r", path=b"/in/a.wav", name=b"a.wav", stat=Stat(1 * MIB, 0, 0))
+
+    def made(number: int, stage: Stage) -> Candidate:
+        waiting = replace(job, id=number, stage=stage)
+        return dispatch.candidates([waiting], {"r": settings.rules[0]}, Headroom(0.0), 0.0, tmp_path)[0]
+
+    return made
+
+
+@pytest.mark.parametrize(
+    "stage, ram", [(Stage.TAKE, 0), (Stage.NORMALISE, 128), (Stage.CHECK, 256), (Stage.DELIVER, 128), (Stage.RETIRE, 0)]
+)
+def test_every_stage_that_computes_asks_for_memory(candidate, stage, ram):
+    assert candidate(1, stage).need.ram == ram * MIB
+
+
+def test_two_stages_are_not_promised_the_same_memory_and_the_second_says_what_it_lacks(candidate):
+    waiting = [candidate(1, Stage.DELIVER), candidate(2, Stage.CHECK)]
+    plan = choose(waiting, [], Headroom(0.0, ram=300 * MIB, ram_total=4096 * MIB), 0.0)
+    assert [start.job for start in plan.starts] == [1]
+    assert plan.waits == {2: "needs 0.3 GiB RAM, 0.1 free"}
+
+
+def test_a_separation_asks_by_its_rungs_only(candidate):
+    assert candidate(1, Stage.SEPARATE).need.ram == 0
+    assert all(option.need.ram for option in candidate(1, Stage.SEPARATE).options)
