@@ -30,7 +30,6 @@ def status(state: Path, ledger: Ledger) -> dict[str, Any]:
     """
     running = locked(state)
     told = live.read(state) if running else {}
-    waits: dict[str, str] = told.get("waits", {})
     waiting = jobs.select(ledger, statuses=(Status.WAITING,), limit=_SHOWN)
     held = jobs.select(ledger, statuses=(Status.HELD,), limit=_SHOWN)
     ended = jobs.select(ledger, statuses=(Status.DONE, Status.FAILED, Status.CANCELLED), limit=_LAST, newest_first=True)
@@ -39,7 +38,7 @@ def status(state: Path, ledger: Ledger) -> dict[str, Any]:
         "paused": told.get("paused", ""), "closed": told.get("closed", ""), "cpu_only": told.get("cpu_only", False),
         "counts": {name.value: count for name, count in jobs.counts(ledger).items()},
         "running": told.get("running", []), "hooks": told.get("hooks", []),
-        "waiting": [brief(job) | {"reason": waits.get(str(job.id)) or job.reason} for job in waiting],
+        "waiting": [brief(job) | {"reason": _waits_for(told, job)} for job in waiting],
         "held": [brief(job) for job in held],
         "albums": [_album(album) for album in albums.unfinished(ledger)[:_SHOWN]],
         "ended": [brief(job) for job in ended],
@@ -53,6 +52,16 @@ def _album(album: albums.Album) -> dict[str, Any]:
         "rule": album.rule, "name": os.fsdecode(album.folder), "total": album.total, "told": album.told,
         **{status.value: album.tracks.get(status, 0) for status in Status},
     }  # fmt: skip
+
+
+def reason(state: Path, job: Job) -> str:
+    """Say why a job is where it is; of one that waits, what it lacks at the moment."""
+    told = live.read(state) if job.status is Status.WAITING and locked(state) else {}
+    return _waits_for(told, job)
+
+
+def _waits_for(told: dict[str, Any], job: Job) -> str:
+    return str(told.get("waits", {}).get(str(job.id)) or job.reason)
 
 
 def brief(job: Job) -> dict[str, Any]:

@@ -14,7 +14,7 @@ from stemd.commands import watch
 from stemd.ledger import Lock, jobs, open_for_writing
 from stemd.model import Arrival, Disk, Gpu, Headroom, Stat
 from stemd.service.live import headroom as described
-from stemd.status import status
+from stemd.status import reason, status
 
 GIB = 1 << 30
 
@@ -98,6 +98,16 @@ def test_it_fits_any_terminal(facts, width):
 )
 def test_what_keeps_it_from_working_is_said(facts, change, words):
     assert words in drawn(facts | change)
+
+
+def test_what_a_job_far_behind_in_the_queue_lacks_is_told_too(tmp_path, ledger, facts):
+    admitted = jobs.admit(
+        ledger, [(Arrival("karaoke", b"%d" % n, Stat(n, 2, 3)), b"%d" % n) for n in range(60)], time.time()
+    )
+    assert admitted[-1].id not in {job["job"] for job in status(tmp_path, ledger)["waiting"]}
+    live.write(tmp_path, {"waits": {str(admitted[-1].id): "needs 5.1 GiB GPU, 3.2 free"}})
+    assert reason(tmp_path, admitted[-1]) == "needs 5.1 GiB GPU, 3.2 free"
+    assert reason(tmp_path, admitted[0]) == ""
 
 
 def test_without_a_daemon_it_says_how_to_start_one(tmp_path, ledger):

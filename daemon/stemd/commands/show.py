@@ -10,7 +10,7 @@ import typer
 from stemd.commands.common import AsJson, ConfigPath, clock, find_job, ledger_of, readable, span
 from stemd.ledger import jobs as job_rows
 from stemd.model import Status
-from stemd.status import brief, full
+from stemd.status import brief, full, reason
 from stemd.status import status as describe
 
 if TYPE_CHECKING:
@@ -110,19 +110,15 @@ def why(
 ) -> None:
     """Tell the whole story of one file."""
     with ledger_of(config) as (settings, ledger):
-        found = full(ledger, find_job(ledger, given))
-        waits = describe(settings.daemon.state_dir, ledger)["waiting"]
-    reason = next((job["reason"] for job in waits if job["job"] == found["job"]), found["reason"])
-    if as_json:
-        typer.echo(json.dumps(found | {"reason": reason}, indent=1))
-        return
-    typer.echo("\n".join(_story(found, reason)))
+        job = find_job(ledger, given)
+        found = full(ledger, job) | {"reason": reason(settings.daemon.state_dir, job)}
+    typer.echo(json.dumps(found, indent=1) if as_json else "\n".join(_story(found)))
 
 
-def _story(job: dict[str, Any], reason: str) -> Iterator[str]:
+def _story(job: dict[str, Any]) -> Iterator[str]:
     yield f"{readable(job['name'])} (rule {job['rule']}, job {job['job']}): {job['status']} at {job['stage']}"
-    if reason and job["status"] != Status.DONE:
-        yield f"  why: {reason}" + (f" [{job['code']}]" if job["code"] else "")
+    if job["reason"] and job["status"] != Status.DONE:
+        yield f"  why: {job['reason']}" + (f" [{job['code']}]" if job["code"] else "")
     if job["hint"]:
         yield f"  what to do: {job['hint']}"
     yield f"  source: {readable(job['path'])}"

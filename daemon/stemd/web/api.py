@@ -8,7 +8,7 @@ from fastapi import APIRouter, Query
 
 from stemd.ledger import facts, jobs, requests
 from stemd.model import Job, Status
-from stemd.status import brief, full, status
+from stemd.status import brief, full, reason, status
 from stemd.web.files import mix_of
 from stemd.web.results import results
 from stemd.web.schema import Answer, Asked, Brief, Decision, JobNumber, Problem, Review, Session, Verb, Whole
@@ -46,7 +46,8 @@ def get_jobs(
 def get_job(studio: Wired, job: JobNumber) -> Any:
     """Tell everything about one job."""
     with studio.ledger() as ledger:
-        return shown(full(ledger, jobs.get(ledger, job)))
+        found = jobs.get(ledger, job)
+        return shown(full(ledger, found) | {"reason": reason(studio.state, found)})
 
 
 @router.get("/review", response_model=list[Brief])

@@ -14,7 +14,7 @@ from starlette.responses import HTMLResponse, RedirectResponse, Response
 from stemd.ledger import facts, jobs
 from stemd.model import Status
 from stemd.model.presets import PRESETS, PURPOSES
-from stemd.status import full, status
+from stemd.status import full, reason, status
 from stemd.web.api import shown
 from stemd.web.guard import COOKIE, same
 from stemd.web.results import results
@@ -139,12 +139,11 @@ def _queue(studio: Studio) -> dict[str, Any]:
 def _story(studio: Studio, number: int) -> dict[str, Any]:
     with studio.ledger() as ledger:
         job = jobs.get(ledger, number)
-        told = shown(full(ledger, job))
+        told = shown(full(ledger, job) | {"reason": reason(studio.state, job)})
         files = facts.artifacts(ledger, number)
         now = shown(status(studio.state, ledger))
-    waits = next((each["reason"] for each in now["waiting"] if each["job"] == number), told["reason"])
     return {
-        "job": told | {"reason": waits}, "for_review": job.status is Status.HELD and job.for_review,
+        "job": told, "for_review": job.status is Status.HELD and job.for_review,
         "results": results(job, files),
         "running": next((each for each in now["running"] if each["job"] == number), None),
     }  # fmt: skip
