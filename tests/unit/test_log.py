@@ -2,6 +2,7 @@
 
 import io
 import socket
+import warnings
 from dataclasses import replace
 
 import pytest
@@ -43,6 +44,17 @@ def parse(raw):
             assert stream.read(1) == b"\n"
         fields[name.decode()] = value.decode()
     return fields
+
+
+@pytest.mark.parametrize("level", ["DEBUG", "INFO"])
+@pytest.mark.filterwarnings("default")
+def test_a_librarys_warning_is_a_debug_line(capsys, monkeypatch, level):
+    monkeypatch.setattr(warnings, "showwarning", warnings.showwarning)
+    set_up("human", level)
+    warnings.warn("Callback with id '7' already exists", RuntimeWarning, stacklevel=1)
+    told = capsys.readouterr().err
+    assert ("DEBUG" in told and "RuntimeWarning" in told and "already exists" in told) == (level == "DEBUG")
+    assert told == "" or level == "DEBUG"
 
 
 def test_an_event_is_one_datagram_with_its_fields(sent):

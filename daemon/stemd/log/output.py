@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import sys
+import warnings
 from typing import TYPE_CHECKING, Any, Literal, TypeAlias
 
 from loguru import logger
@@ -23,12 +24,18 @@ def set_up(form: Form = "auto", level: str = "INFO") -> None:
     if form == "auto":
         form = "journal" if "JOURNAL_STREAM" in os.environ and not sys.stderr.isatty() else "human"
     logger.remove()
+    warnings.showwarning = _library_warns  # type: ignore[assignment]  # takes all that may come
     if form == "human":
         logger.add(sys.stderr, level=level, format=_human, backtrace=False, diagnose=False)
         return
     lines = _json if form == "json" else journal.lines
     sink = journal.Journal() if form == "journal" and journal.listens() else lines
     logger.add(sink, level=level, format="{message}", backtrace=False, diagnose=False)
+
+
+def _library_warns(message: Warning | str, category: type[Warning], filename: str, lineno: int, *_: object) -> None:
+    """Python's warnings are for developers: watchdog's, for example, when a folder is made and renamed as it looks."""
+    logger.debug("{} in {}, line {}: {}", category.__name__, filename, lineno, message)
 
 
 def _human(record: Record) -> str:
