@@ -19,7 +19,11 @@ from stemd.errors import StemdError, Stopping
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-EXIT_CODES: Final[Mapping[str, int]] = {"config": 2, "usage": 2, "no-config": 2, "another-daemon": 75}
+_USAGE: Final = (
+    "config", "no-config", "usage", "unknown-model", "unknown-stem", "unknown-residual", "segment-too-long",
+    "unknown-device", "unknown-preset", "out-of-range", "no-models-folder",
+)  # fmt: skip
+EXIT_CODES: Final[Mapping[str, int]] = {**dict.fromkeys(_USAGE, 2), "another-daemon": 75}
 _INTERRUPTED: Final = 130
 
 app = typer.Typer(

@@ -15,7 +15,7 @@ MAX_INTERRUPTIONS = 10
 
 _NOT_HERE = frozenset({
     "model-missing", "model-damaged", "model-refused", "unknown-model", "unknown-stem", "no-network",
-    "segment-too-long",
+    "segment-too-long", "model-duplicate", "no-models-folder", "diffq-missing",
 })  # fmt: skip
 """Faults for which a job waits, but not the listener who has another result to decide about."""
 

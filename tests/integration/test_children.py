@@ -57,7 +57,8 @@ def test_answers_and_stays_warm(worker):
 @pytest.mark.parametrize(
     "code, kind",
     [
-        ("no-audio", StemdError), ("model-missing", EnvironmentFault), ("out-of-memory", OutOfMemory),
+        ("no-audio", StemdError), ("model-missing", EnvironmentFault), ("model-duplicate", EnvironmentFault),
+        ("no-models-folder", EnvironmentFault), ("diffq-missing", EnvironmentFault), ("out-of-memory", OutOfMemory),
         ("internal", WorkerFault), ("cuda-error", WorkerFault), ("cancelled", Stopping),
     ],
 )  # fmt: skip

@@ -74,7 +74,8 @@ def test_separate_tells_a_person_what_it_made(stemd, short, tmp_path):
     "arguments,status,words",
     [
         (["nowhere.wav", "-o", "out"], 1, "nowhere.wav"),
-        ([SONG, "-o", "out", "-m", "demoo"], 1, "did you mean demo"),
+        ([SONG, "-o", "out", "-m", "demoo"], 2, "did you mean demo"),
+        ([SONG, "-o", "out", "-m", MODEL, "--stems", "kazoo"], 2, "kazoo"),
         ([SONG, "-o", "out", "-m", "htdemucs"], 1, "stemd models fetch htdemucs"),
         ([SONG, "-o", "out", "-m", MODEL, "--precision", "float8"], 2, "float32"),
         ([SONG, "-o", "out", "-m", MODEL, "--overlap", "2"], 2, "overlap"),

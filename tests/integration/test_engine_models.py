@@ -142,6 +142,20 @@ def test_a_damaged_file_is_told(folder, damage):
     assert code_of(models.load, "alone", folder) == "model-damaged"
 
 
+def test_the_embedded_model_is_compared_with_the_digest_in_its_name(tmp_path, monkeypatch):
+    copied = tmp_path / "demo"
+    shutil.copytree(names.DEMO_FOLDER, copied)
+    monkeypatch.setattr(names, "DEMO_FOLDER", copied)
+    assert models.verify("demo") == models.load("demo").digest
+    weights = next(copied.glob("*.th"))
+    raw = bytearray(weights.read_bytes())
+    raw[len(raw) // 2] ^= 1
+    weights.write_bytes(raw)
+    with pytest.raises(StemdError, match="expected") as caught:
+        models.verify("demo")
+    assert caught.value.code == "model-damaged"
+
+
 def test_what_is_missing_or_unknown_says_what_to_do(folder, tmp_path):
     assert code_of(models.load, "htdemucs") == "model-missing"
     with pytest.raises(StemdError, match="not on this machine") as caught:

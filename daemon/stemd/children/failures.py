@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 
 _SURROUNDINGS: Final = frozenset({
     "model-missing", "model-damaged", "model-refused", "unknown-model", "unknown-stem", "segment-too-long",
-    "no-network", "no-gpu", "disk-full",
+    "model-duplicate", "no-models-folder", "diffq-missing", "no-network", "no-gpu", "disk-full",
 })  # fmt: skip
 _WORKER: Final = frozenset({"internal", "cuda-error", "not-a-number"})
 
