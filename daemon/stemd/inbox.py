@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 from stemd.files.companions import base_of, kind_of
+from stemd.files.marker import is_marker, vouched_for
 from stemd.files.wanted import ignored, wanted
 from stemd.model import Arrival, Stat
 from stemd.model.album import album_of, track_order
@@ -24,6 +25,7 @@ class Look:
     at: monotonic seconds. offline: why it could not be listed; "" when it could. links: symbolic links, not followed.
     alone: companions with no recording beside them. unreadable: folders that could not be listed.
     identity: (device, inode) of the inbox folder. inbox: its path.
+    unready: recordings whose sender has not marked them, where the rule wants a marker; they are not among the files.
     """
 
     rule: str
@@ -35,6 +37,7 @@ class Look:
     offline: str = ""
     identity: tuple[int, int] = (0, 0)
     inbox: bytes = b""
+    unready: Mapping[bytes, Stat] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,6 +57,7 @@ def look(rule: Rule, now: float, moved: Callable[[], None] = lambda: None) -> Lo
     moved: called at every step forward, for a listing may take minutes on a slow share.
     """
     files: dict[bytes, Stat] = {}
+    markers: dict[bytes, Stat] = {}
     links: list[bytes] = []
     companions: list[bytes] = []
     unreadable: list[bytes] = []
@@ -66,6 +70,8 @@ def look(rule: Rule, now: float, moved: Callable[[], None] = lambda: None) -> Lo
                 links.append(path)
             elif not entry.is_file(follow_symlinks=False):
                 continue
+            elif is_marker(entry.name):
+                markers[path] = stat_of(entry.stat(follow_symlinks=False))
             elif kind_of(os.fsdecode(entry.name)):
                 companions.append(path)
             elif wanted(path[len(root) + 1 :], rule):
@@ -73,8 +79,10 @@ def look(rule: Rule, now: float, moved: Callable[[], None] = lambda: None) -> Lo
     except OSError as fault:
         return Look(rule.name, now, offline=fault.strerror or str(fault), inbox=root)
     alone = _alone(companions, files)
+    unmarked = files.keys() - vouched_for(files, markers) if rule.ready == "marker" else ()
+    unready = {path: files.pop(path) for path in unmarked}
     identity = (info.st_dev, info.st_ino)
-    return Look(rule.name, now, files, tuple(links), alone, tuple(unreadable), identity=identity, inbox=root)
+    return Look(rule.name, now, files, tuple(links), alone, tuple(unreadable), "", identity, root, unready)
 
 
 def _alone(companions: Iterable[bytes], recordings: Iterable[bytes]) -> tuple[bytes, ...]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import struct
 import wave
@@ -91,17 +92,39 @@ def tone(path: Path, number: int) -> None:
         file.writeframes(b"".join(struct.pack("<hh", (n * 37 + number * 101) % 2000, number) for n in range(4410)))
 
 
-def test_a_saved_folder_becomes_one_folder_in_the_tracks_order(tmp_path, monkeypatch):
+@pytest.fixture
+def daemon(tmp_path, monkeypatch):
+    """Lets the daemon work until nothing is left; more: keys of the rule."""
     monkeypatch.syspath_prepend(str(Path(__file__).parents[1] / "fakes"))
     from workers import FakeWorkers  # noqa: PLC0415
 
-    (tmp_path / "config.toml").write_text(CONFIG)
+    def work(more: str = "") -> int:
+        (tmp_path / "config.toml").write_text(CONFIG + more)
+        return Service(load(tmp_path / "config.toml"), once=True, pool=FakeWorkers()).run()
+
+    return work
+
+
+def test_a_sender_with_a_marker_need_not_wait(tmp_path, daemon):
+    tone(tmp_path / "in/whole.wav", 1)
+    tone(tmp_path / "in/half.wav", 2)
+    (tmp_path / "in/whole.wav.ready").touch()
+    (tmp_path / "in/no sound.wav").write_text("nothing")
+    (tmp_path / "in/no sound.wav.ready").touch()
+    assert daemon('ready = "marker"\n') == 3  # one has failed
+    left = sorted(path.name for path in (tmp_path / "in").iterdir())
+    assert left == ["_done", "_failed", "half.wav", "no sound.wav.error.txt", "whole.wav.done"]
+    files = json.loads((tmp_path / "in/whole.wav.done").read_text())["files"]
+    assert {Path(file).name for file in files} == {"vocals.wav", "manifest.json"}
+    assert all(Path(file).is_file() for file in files)
+
+
+def test_a_saved_folder_becomes_one_folder_in_the_tracks_order(tmp_path, daemon):
     names = ["10.wav", "2.wav", "1.wav", "CD 2/1.wav"]
     for number, name in enumerate(names):
         tone(tmp_path / "in/The Album" / name, number)
     (tmp_path / "in/The Album/cover.jpg").write_bytes(b"\xff\xd8\xff")
-    service = Service(load(tmp_path / "config.toml"), once=True, pool=FakeWorkers())
-    assert service.run() == 0
+    assert daemon() == 0
     assert [path.name for path in (tmp_path / "out").iterdir()] == ["The Album"]
     tracks = ["1", "2", "10", "CD 2/1"]
     for track in tracks:

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import json
 import os
 import shutil
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -77,6 +79,65 @@ def test_an_inbox_that_was_replaced_and_is_in_use_is_not_waited_for(studio, inbo
     shutil.rmtree(inbox)
     saved(inbox, "another.wav")
     assert "no longer the file" in retire.run(work).note
+
+
+def test_a_sender_who_asked_with_a_marker_is_answered(studio, inbox):
+    source, marker = saved(inbox, "a/song.wav"), saved(inbox, "a/song.wav.ready", b"")
+    saved(inbox, "a/song.wav.done", b"of an earlier version")
+    saved(inbox, "a/song.wav.error.txt", b"of an earlier version")
+    work = taken(studio, source, ready="marker")
+    assert not (inbox / "a/song.wav.done").exists()
+    assert not (inbox / "a/song.wav.error.txt").exists()
+    for _ in range(2):  # repeatable: the answer is there again after a kill
+        retire.run(work)
+        told = json.loads((inbox / "a/song.wav.done").read_text())
+        assert (told["status"], told["job"], told["sha256"]) == ("done", 7, work.job.sha256)
+        assert not marker.exists()
+        (inbox / "a/song.wav.done").unlink()
+    assert sorted(path.name for path in (inbox / "a").iterdir()) == []
+
+
+@pytest.mark.parametrize("kept", ["keep", "delete"])
+def test_the_marker_goes_whatever_becomes_of_the_source(studio, inbox, kept):
+    source, marker = saved(inbox), saved(inbox, "song.wav.ready", b"")
+    work = taken(studio, source, ready="marker")
+    retire.run(replace(work, rule=replace(work.rule, source=kept)))
+    assert (source.exists(), marker.exists()) == (kept == "keep", False)
+    assert (inbox / "song.wav.done").exists()
+
+
+def test_a_sender_is_told_what_failed(studio, inbox):
+    source, marker = saved(inbox), saved(inbox, "song.wav.ready", b"")
+    failing = {"code": "damaged", "reason": "it is damaged", "hint": "mend it"}
+    retire.run(taken(studio, source, failing, ready="marker"))
+    assert not marker.exists()
+    assert "it is damaged" in (inbox / "song.wav.error.txt").read_text()
+    assert (inbox / "_failed/song.wav").exists()
+    assert not (inbox / "song.wav.done").exists()
+
+
+def test_a_newer_version_keeps_its_marker_and_has_its_own_answer(studio, inbox):
+    source, marker = saved(inbox), saved(inbox, "song.wav.ready", b"")
+    work = taken(studio, source, ready="marker")
+    saved(inbox, content=b"another version")
+    retire.run(work)
+    assert marker.exists()
+    assert source.read_bytes() == b"another version"
+    assert not (inbox / "song.wav.done").exists()
+
+
+def test_who_asked_for_nothing_is_not_answered(studio, inbox):
+    source = saved(inbox)
+    retire.run(taken(studio, source))
+    assert [path.name for path in inbox.iterdir()] == ["_done"]
+
+
+def test_a_name_without_room_for_an_ending_is_put_aside_with_a_note(studio, inbox):
+    source = saved(inbox, "x" * 251 + ".wav")
+    retire.run(taken(studio, source, {"code": "damaged", "reason": "it is damaged", "hint": "mend it"}))
+    note = next((inbox / "_failed").glob("*.error.txt"))
+    assert len(note.name) == 255
+    assert "it is damaged" in note.read_text()
 
 
 def test_what_is_noted_of_a_folder_outlasts_what_happens_in_it(tmp_path):

@@ -1,6 +1,7 @@
 """Settling and listing: pure steps over looks, and looks at real folders."""
 
 import os
+import time
 from itertools import pairwise
 from pathlib import Path
 
@@ -8,6 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from stemd.files.marker import vouched_for
 from stemd.inbox import Look, look, next_look, settle
 from stemd.model import Rule, Stat
 from stemd.model.album import album_of, track_order
@@ -135,6 +137,36 @@ def test_lists_recordings_with_their_sub_folders_and_ignores_the_rest(tmp_path):
     assert sorted(seen.files) == sorted(root + name for name in wanted)
     assert sorted(seen.links) == [root + b"link.wav", root + b"loop"]
     assert not seen.offline
+
+
+def test_a_marker_vouches_for_the_version_before_it(tmp_path):
+    inbox = tmp_path / "in"
+    inbox.mkdir()
+    for name in ("whole.wav", "whole.wav.ready", "half.wav", "older.wav.ready", "alone.wav.ready", "was.wav.done"):
+        (inbox / name).touch()
+        os.utime(inbox / name, ns=(5, 5))
+    time.sleep(0.02)  # times of files come in steps of some milliseconds
+    (inbox / "older.wav").touch()  # written again after its marker
+    seen = look(rule(inbox, ready="marker"), 0.0)
+    assert [path.rpartition(b"/")[2] for path in seen.files] == [b"whole.wav"]
+    assert sorted(path.rpartition(b"/")[2] for path in seen.unready) == [b"half.wav", b"older.wav"]
+    waiting, settled = settle({}, seen, {}, 0.0)
+    assert [arrival.path for arrival in settled] == list(seen.files)
+    assert not waiting
+    assert len(look(rule(inbox), 0.0).files) == 3  # nobody asked: markers are no recordings all the same
+
+
+@pytest.mark.parametrize(
+    "marker, vouched",
+    [
+        (Stat(0, 5, 5), True),
+        (Stat(0, 4, 5), True),  # the recording has a time of its own, or the marker was copied with an old one
+        (Stat(0, 5, 4), True),  # the recording was renamed after it was marked
+        (Stat(0, 4, 4), False),
+    ],
+)
+def test_a_marker_that_is_older_than_its_recording_is_of_an_earlier_version(marker, vouched):
+    assert bool(vouched_for({b"a.wav": Stat(9, 5, 5)}, {b"a.wav.ready": marker})) is vouched
 
 
 def test_include_and_exclude_look_at_the_name_and_at_the_path(tmp_path):

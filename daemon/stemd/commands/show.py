@@ -50,7 +50,8 @@ def _status_lines(facts: dict[str, Any]) -> Iterator[str]:
     for inbox in facts["inboxes"]:
         more = f" ({inbox['reason']})" if inbox["reason"] else ""
         settling = f", {inbox['settling']} settling" if inbox["settling"] else ""
-        yield f"  inbox {inbox['rule']}: {inbox['state']}{more}{settling}"
+        unready = f", {inbox['unready']} without .ready" if inbox["unready"] else ""
+        yield f"  inbox {inbox['rule']}: {inbox['state']}{more}{settling}{unready}"
     for album in facts["albums"][:_LISTED]:
         yield f"  album {readable(album['name'])} (rule {album['rule']}): {album['told']}"
     for stage in facts["running"]:

@@ -11,6 +11,7 @@ import typer
 from stemd.commands.common import ConfigPath, readable, settings_of
 from stemd.errors import StemdError
 from stemd.files import copy_hashing, rename_noreplace, sync_folder
+from stemd.files.marker import set_ready
 from stemd.files.names import numbered
 
 
@@ -26,7 +27,10 @@ def submit(
         names = ", ".join(known.name for known in settings.rules)
         raise StemdError("no-such-rule", f'there is no rule "{rule}"', f"the rules are: {names}")
     placed = place(file, found.inbox)
-    typer.echo(f"{readable(str(placed))}: it is taken once it has settled; follow it with: stemd why")
+    if found.ready == "marker":
+        set_ready(placed)
+    when = "at once" if found.ready == "marker" else "once it has settled"
+    typer.echo(f"{readable(str(placed))}: it is taken {when}; follow it with: stemd why")
 
 
 def place(file: Path, inbox: Path) -> Path:

@@ -83,6 +83,7 @@ def _head(facts: dict[str, Any]) -> Iterator[Text]:
     for inbox in facts["inboxes"]:
         reason = f" ({inbox['reason']})" if inbox.get("reason") else ""
         settling = f", {inbox['settling']} settling" if inbox.get("settling") else ""
+        settling += f", {inbox['unready']} without .ready" if inbox.get("unready") else ""
         style = "" if inbox["state"] == "online" else "yellow"
         yield Text(f"inbox {inbox['rule']}: {inbox['state']}{reason}{settling}", style)
 

@@ -9,16 +9,19 @@ import os
 import secrets
 import types
 import typing
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import TYPE_CHECKING, Any, Final, TypeVar
 
 from stemd.errors import StemdError
 from stemd.files.disk import sync_folder
 from stemd.files.faults import faults_in
+from stemd.files.names import cut
 
 if TYPE_CHECKING:
     from pathlib import Path
 
 Fact = TypeVar("Fact")
+
+_ROOM: Final = 200  # bytes of a name, so that there is room for what tells a temporary file apart
 
 
 def write_json(path: Path, value: Any, *, place: str = "state") -> None:
@@ -27,7 +30,7 @@ def write_json(path: Path, value: Any, *, place: str = "state") -> None:
     Raises EnvironmentFault(f"{place}-full" and its like).
     """
     text = json.dumps(value, indent=2, ensure_ascii=True) + "\n"  # ASCII: paths may hold bytes that are no text
-    rest = path.with_name(f".{path.name}.{os.getpid()}-{secrets.token_hex(4)}")
+    rest = path.with_name(f".{cut(path.name, _ROOM)}.{os.getpid()}-{secrets.token_hex(4)}")
     with faults_in(place, path.parent):
         try:
             with rest.open("xb") as file:

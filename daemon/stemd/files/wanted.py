@@ -8,6 +8,7 @@ import re
 from typing import TYPE_CHECKING, Final
 
 from stemd.files.companions import base_of, kind_of
+from stemd.files.marker import is_marker
 from stemd.model.album import is_paper
 
 if TYPE_CHECKING:
@@ -33,13 +34,13 @@ def ignored(name: bytes) -> bool:
 
 
 def wanted(name: bytes, rule: Rule) -> bool:
-    """Whether a rule takes a file as a recording, which a companion never is. name: its path below the inbox.
+    """Whether a rule takes a file as a recording, which companions, markers and an album's papers never are.
 
-    The rule's include and exclude patterns are matched with that path and with its last part.
+    name: its path below the inbox. The rule's include and exclude patterns are matched with it and with its last part.
     """
     text = os.fsdecode(name).lower()
     forms = (text, text.rpartition("/")[2])
-    if kind_of(forms[1]) or is_paper(name):
+    if kind_of(forms[1]) or is_marker(name) or is_paper(name):
         return False
     if rule.include == ("*",) and not rule.exclude:
         return True
@@ -58,6 +59,5 @@ def is_shared(companion: Path, recording: Path, name: bytes, rule: Rule) -> bool
     folder, base = b"".join(name.rpartition(b"/")[:2]), base_of(companion.name)
     others = [os.fsencode(entry.name) for entry in companion.parent.iterdir() if entry != recording]
     return any(
-        base_of(os.fsdecode(other)) == base and not ignored(other) and wanted(folder + other, rule)
-        for other in others
+        base_of(os.fsdecode(other)) == base and not ignored(other) and wanted(folder + other, rule) for other in others
     )

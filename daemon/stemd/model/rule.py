@@ -83,6 +83,7 @@ class Rule:
     """One [[rule]] of config.toml, complete: defaults and preset are filled in, folders are absolute.
 
     names: template of a stem's path below the outbox (DESIGN.md calls it `name` a second time, which TOML refuses).
+    ready: what tells that a recording is complete: nothing has changed for `settle` seconds, or its sender's marker.
     """
 
     name: Annotated[str, MinLen(1)]
@@ -114,6 +115,7 @@ class Rule:
     audio_stream: Annotated[int, Ge(0)] = 0
     priority: int = 0
     settle: Annotated[float, Gt(0)] | None = None
+    ready: Literal["settle", "marker"] = "settle"
     quality: Thresholds = field(default_factory=Thresholds)
     hook: Hook = field(default_factory=Hook)
 

@@ -37,6 +37,7 @@ class Inbox:
     sightings: dict[bytes, Sighting] = field(default_factory=dict)
     links: frozenset[bytes] = frozenset()
     alone: frozenset[bytes] = frozenset()
+    unready: int = 0
     offline: str = ""
     identity: tuple[int, int] = (0, 0)
     due: float = 0.0
@@ -44,7 +45,9 @@ class Inbox:
     looks: int = 0
 
     def settle_seconds(self) -> float:
-        """How long a file has to stay the same."""
+        """How long a file has to stay the same; not at all where its sender tells that it is complete."""
+        if self.rule.ready == "marker":
+            return 0.0
         return self.rule.settle or self.disk.settle
 
 
@@ -164,13 +167,14 @@ class Inboxes:
             name = path.decode("utf-8", "replace")
             entry.info("{} belongs to a recording of the same name, which is not here: it stays until that comes", name)
         inbox.alone = frozenset(seen.alone)
-        inbox.known = {path: stat for path, stat in inbox.known.items() if path in seen.files}
+        inbox.unready = sum(inbox.known.get(path) != stat for path, stat in seen.unready.items())
+        inbox.known = {path: stat for path, stat in inbox.known.items() if path in seen.files or path in seen.unready}
 
 
 def _unmounted(inbox: Inbox, seen: Look) -> str:
     """Tell an empty mount point from an emptied inbox: it lies on another device now, with nothing in it."""
     changed = inbox.identity != (0, 0) and inbox.identity[0] != seen.identity[0]
-    return "its share is not mounted" if changed and not seen.files else ""
+    return "its share is not mounted" if changed and not seen.files and not seen.unready else ""
 
 
 def summary(inboxes: Mapping[str, Inbox]) -> list[dict[str, object]]:
@@ -180,6 +184,7 @@ def summary(inboxes: Mapping[str, Inbox]) -> list[dict[str, object]]:
             "rule": name, "inbox": str(inbox.rule.inbox), "state": "offline" if inbox.offline else "online",
             "reason": inbox.offline, "settling": len(inbox.sightings), "links": len(inbox.links),
             "alone": len(inbox.alone),
+            "unready": inbox.unready,
         }
         for name, inbox in inboxes.items()
     ]  # fmt: skip

@@ -7,6 +7,7 @@ from dataclasses import replace
 from typing import TYPE_CHECKING, Final
 
 from stemd.files import faults_in
+from stemd.files.names import LONGEST, cut
 from stemd.files.plan import remembered
 from stemd.files.publish import Shelf, withdraw
 
@@ -21,12 +22,18 @@ JOURNAL: Final = "review.json"
 OUTBOX_JOURNAL: Final = "outbox.json"
 """What was published where, in the folder of the result; `files.publish` writes and reads them."""
 
+_NOTE: Final = ".error.txt"
 INBOX_NOTE: Final = "inbox.json"
 """Which folder the source was taken from, in the job's own folder; `files.presence` writes and reads it."""
 
 
 COMPANIONS: Final = "companions.json"
 """Which companions the recording has, in the job's own folder; `files.companions` writes and reads it."""
+
+
+def note_of(path: Path) -> Path:
+    """Where the note lies that says what is wrong with a recording."""
+    return path.with_name(cut(path.name, LONGEST - len(_NOTE)) + _NOTE)
 
 
 def standing(work: Work) -> tuple[Artifact, ...]:

@@ -9,14 +9,15 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from stemd.errors import EnvironmentFault
-from stemd.files import digest, faults_in, sync_folder
+from stemd.files import digest, faults_in, marker, sync_folder
 from stemd.files.companions import NARRATION, beside, remembered, unchanged
 from stemd.files.move import move
 from stemd.files.names import numbered, split
 from stemd.files.presence import check_present
+from stemd.files.publish import published
 from stemd.files.wanted import is_shared
 from stemd.model import Finished, Stat
-from stemd.stages.copies import COMPANIONS, INBOX_NOTE, take_back
+from stemd.stages.copies import COMPANIONS, INBOX_NOTE, OUTBOX_JOURNAL, note_of, take_back
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -24,18 +25,43 @@ if TYPE_CHECKING:
     from stemd.model import Job, Outcome
     from stemd.stages.work import Work
 
-REASON = ".error.txt"
-"""What the name of the note beside a file that was put aside ends with."""
-
 _SECOND_TRIES = 10_000
 
 
 def run(work: Work) -> Outcome:
     """Deal with the source as the rule says; repeatable, since a source that is gone has been dealt with.
 
+    A sender who asked with a marker is answered: the marker goes before the source, the answer comes after all else.
     Raises EnvironmentFault when the inbox cannot be reached, or the archive, the failed or the review folder cannot be
     written.
     """
+    if work.rule.ready != "marker":
+        return _retired(work)
+    source = Path(os.fsdecode(work.job.path))
+    if _is_what_was_taken(work, source):
+        marker.take_away(source)
+    outcome = _retired(work)
+    _answer(work)
+    return outcome
+
+
+def _answer(work: Work) -> None:
+    """Tell the sender how it went, unless a newer version lies there, which has its own answer, or nothing at all."""
+    job, origin = work.job, work.origin
+    newer = os.path.lexists(origin) and not _is_what_was_taken(work, origin)
+    if newer or (work.rule.inbox.is_dir() and not origin.parent.is_dir()):
+        return
+    if job.failing:
+        with faults_in("inbox", origin.parent):
+            _write_note(note_of(origin), job)
+        return
+    files = [os.fsdecode(artifact.path) for artifact in published(work.folder / OUTBOX_JOURNAL)]
+    facts = {"status": "done", "job": job.id, "source": os.fsdecode(job.name), "sha256": job.sha256, "files": files}
+    marker.answer(origin, facts | ({"same_as": job.twin} if job.twin is not None else {}))
+
+
+def _retired(work: Work) -> Outcome:
+    """Deal with the source alone."""
     job, source = work.job, Path(os.fsdecode(work.job.path))
     if job.failing:
         outcome = _put_aside(work, source)
@@ -190,24 +216,23 @@ def _settled_in(path: Path, note: str) -> Finished:
 
 def _leave_note(job: Job, aside: Path) -> None:
     """Say beside the file what happened, and what to do next."""
+    with faults_in("failed", aside.parent):
+        _write_note(note_of(aside), job)
+
+
+def _write_note(note: Path, job: Job) -> None:
     text = (
         f"{job.reason}\n\nWhat to do: {job.hint}\n\n"
         f"code: {job.code}\njob: {job.id}\nwhen: {time.strftime('%Y-%m-%d %H:%M:%S')}\n"
         f"the whole story: stemd why {job.id}\nonce more: stemd retry {job.id}\n"
     )
-    with faults_in("failed", aside.parent):
-        note = _note_of(aside)
-        note.write_text(text, encoding="utf-8", errors="backslashreplace")
-        sync_folder(note.parent)
+    note.write_text(text, encoding="utf-8", errors="backslashreplace")
+    sync_folder(note.parent)
 
 
 def _take_back_note(source: Path) -> None:
     """A file that was put aside and then went well after all has no fault any more."""
-    _note_of(source).unlink(missing_ok=True)
-
-
-def _note_of(path: Path) -> Path:
-    return path.with_name(path.name + REASON)
+    note_of(source).unlink(missing_ok=True)
 
 
 def _because(job: Job, note: str) -> str:

@@ -10,12 +10,12 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from stemd.errors import EnvironmentFault
-from stemd.files import copy_hashing, drop_tree, faults_in, sync_folder
+from stemd.files import copy_hashing, drop_tree, faults_in, marker, sync_folder
 from stemd.files.companions import sight
 from stemd.files.presence import remember_folder
 from stemd.files.publish import abandon
 from stemd.model import Failed, Finished, Stat, Withdrawn
-from stemd.stages.copies import COMPANIONS, INBOX_NOTE, OUTBOX_JOURNAL, take_back
+from stemd.stages.copies import COMPANIONS, INBOX_NOTE, OUTBOX_JOURNAL, note_of, take_back
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -56,6 +56,8 @@ def _copied(work: Work, source: int, card: ModelCard) -> Outcome:
     job, size = work.job, max(work.job.stat.size, 1)
     if _stat(source) != job.stat:
         return _changed(job)
+    if work.rule.ready == "marker":
+        _withdraw_answers(work.origin)
     sha256, _ = copy_hashing(
         source, work.folder / SOURCE, stop=work.stop, progress=lambda copied: work.progress(copied / size, {})
     )
@@ -66,6 +68,13 @@ def _copied(work: Work, source: int, card: ModelCard) -> Outcome:
         sync_folder(work.folder)
     recipe = work.rule.recipe.digest_with(card.digest)
     return Finished(note=f"taken, sha256 {sha256[:12]}", sha256=sha256, recipe=recipe)
+
+
+def _withdraw_answers(origin: Path) -> None:
+    """What the sender was told of an earlier version is no longer true."""
+    marker.withdraw_answer(origin)
+    with faults_in("inbox", origin.parent):
+        note_of(origin).unlink(missing_ok=True)
 
 
 def _begin_anew(work: Work) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import os
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Protocol
 
@@ -53,6 +54,11 @@ class Work:
     def root(self) -> Path:
         """The job's own folder, whichever result is worked on."""
         return self.folder.parent if self.job.result > 1 else self.folder
+
+    @property
+    def origin(self) -> Path:
+        """Where the recording was saved in the inbox."""
+        return self.rule.inbox / os.fsdecode(self.job.name)
 
     @property
     def source(self) -> Path:
