@@ -216,6 +216,19 @@ def test_two_jobs_of_one_separation_key_do_not_run_at_once():
     assert plan.waits == {2: "job 1 is making the same separation"}
 
 
+def test_stems_that_are_kept_need_no_engine_and_no_room():
+    """Nor do they wait for the engine that others wait for."""
+    waiting = [
+        job(1, options=(card(0),), key="a"),
+        job(2, options=(card(0),), key="b"),
+        job(3, options=(card(0, 99),), key="c", kept=True),
+        job(4, options=(), key="a", kept=True),
+    ]
+    plan = choose(waiting, [], machine(cards=(8,)), NOW)
+    assert [(start.job, start.rung is None) for start in plan.starts] == [(1, False), (3, True)]
+    assert plan.waits[4] == "job 1 is making the same separation"
+
+
 def test_unknown_memory_means_one_engine_on_its_smallest_rung():
     options = (card(0, 9, batch=4), card(0, 4), card(1, 9, batch=4), card(1, 4))
     headroom = replace(machine(cards=(20, 20)), ram=None, problems=("free memory could not be measured",))

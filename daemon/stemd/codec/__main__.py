@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 from stemd.codec.ask import FAULTS
 from stemd.codec.bind import bind
+from stemd.codec.combine import combine
 from stemd.codec.decode import decode
 from stemd.codec.encode import encode
 from stemd.errors import StemdError
@@ -20,6 +21,7 @@ if TYPE_CHECKING:
 
 _TASKS: Final[dict[str, Callable[[Mapping[str, Any], Callable[[float], None]], dict[str, Any]]]] = {
     "bind": bind,
+    "combine": combine,
     "decode": decode,
     "encode": encode,
 }

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import math
 import time
 from pathlib import Path
@@ -33,9 +34,9 @@ def decode(question: Mapping[str, Any], progress: Callable[[float], None]) -> di
     frames, the source's without padding, or None; expected, frames of output, for the progress; reserve, bytes of disk
     that must stay free; longest, frames of output after which it counts as endless; name, what the user calls it.
 
-    Returns frames, source_frames, mean, deviation, peak, holes (complaints of the decoder), reached (the
-    last time stamp, seconds), invalid (samples that were
-    no numbers; they become 0), status (ffmpeg's) and words (its last).
+    Returns frames, source_frames, mean, deviation, peak, digest (sha256 of the samples, hex), holes (complaints of the
+    decoder), reached (the last time stamp, seconds), invalid (samples that were no numbers; they become 0), status
+    (ffmpeg's) and words (its last).
     Raises EnvironmentFault("state-full", ..), StemdError("too-long").
     """
     out, rate, channels = Path(question["out"]), int(question["rate"]), int(question["channels"])
@@ -67,6 +68,7 @@ def decode(question: Mapping[str, Any], progress: Callable[[float], None]) -> di
         "mean": figures.mean,
         "deviation": figures.deviation,
         "peak": figures.peak,
+        "digest": figures.digest,
         "holes": ffmpeg.holes,
         "invalid": figures.invalid,
         "reached": ffmpeg.reached,
@@ -76,7 +78,7 @@ def decode(question: Mapping[str, Any], progress: Callable[[float], None]) -> di
 
 
 class Figures:
-    """Mean and deviation of the mono average, and the peak, of samples as they pass; in float64.
+    """Mean and deviation of the mono average, the peak, and the digest of samples as they pass; in float64.
 
     Merged block by block as in Chan, Golub and LeVeque, "Updating formulae and a pairwise algorithm" (1979).
     """
@@ -87,6 +89,12 @@ class Figures:
         self.peak = 0.0
         self.invalid = 0
         self._squares = 0.0
+        self._sha256 = hashlib.sha256()
+
+    @property
+    def digest(self) -> str:
+        """sha256, hex, of all samples as they stand in a WAV of float32."""
+        return self._sha256.hexdigest()
 
     @property
     def deviation(self) -> float:
@@ -105,6 +113,7 @@ class Figures:
         """Take in a block: (frames, channels)."""
         if not len(block):
             return
+        self._sha256.update(np.ascontiguousarray(block, dtype="<f4").data)
         mono = block.mean(axis=1, dtype=np.float64)
         mean = float(mono.mean())
         squares = float(np.square(mono - mean).sum())

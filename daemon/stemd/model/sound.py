@@ -39,6 +39,7 @@ class Mix:
     frames: per channel. source_frames: the same stretch at the source's rate. peak: linear, may pass 1.
     mean, deviation: of the mono average, as demucs.api normalises by.
     damage: a sentence about what could not be decoded; empty if all could.
+    digest: sha256 of the samples, hex: equal for files that differ only in their tags, names or wrapping.
     """
 
     sample_rate: int
@@ -50,6 +51,7 @@ class Mix:
     source: Source
     source_frames: int = 0
     damage: str = ""
+    digest: str = ""
 
     @property
     def seconds(self) -> float:

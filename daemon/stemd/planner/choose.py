@@ -101,6 +101,9 @@ class _Draft:
         if twin is not None:
             self._wait(candidate, f"job {twin} is making the same separation")
             return
+        if candidate.kept:
+            self._without_engine(candidate)
+            return
         verdict = self.engines.find(candidate)
         if verdict.impossible:
             self.impossible[candidate.job] = verdict.reason
@@ -112,7 +115,7 @@ class _Draft:
             self._start(candidate, need, verdict.option.rung)
 
     def _without_engine(self, candidate: Candidate) -> None:
-        lane = LANE[candidate.stage]
+        lane = LANE.get(candidate.stage, "compute")
         if self.slots[lane] >= self.limits.cpu_jobs or not self._near_enough(candidate):
             self._wait(candidate, self._place(lane))
             return

@@ -26,6 +26,7 @@ class Candidate:
     options: SEPARATE only, the rungs it may take, largest first (`ladder.options`); their disk is not looked at.
     key: the separation key where it is known; two jobs of one key do not run at once.
     name: the recording's, below its inbox; it decides between jobs of one age.
+    kept: SEPARATE only, whether its stems are there or can be formed of others: it needs no engine.
     """
 
     job: int
@@ -39,6 +40,7 @@ class Candidate:
     options: tuple[Option, ...] = ()
     key: str = ""
     name: bytes = b""
+    kept: bool = False
 
 
 @dataclass(frozen=True, slots=True)

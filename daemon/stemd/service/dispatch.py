@@ -10,11 +10,13 @@ from dataclasses import replace
 from typing import TYPE_CHECKING, Final
 
 from stemd import ladder
-from stemd.errors import StemdError
+from stemd.errors import EnvironmentFault, StemdError
 from stemd.files import read_fact
 from stemd.model import Job, Mix, Need, Stage, effective
 from stemd.planner import Candidate
+from stemd.results import missing, nominal_segment, report, separation_key
 from stemd.service.falls import Falls
+from stemd.stages.separate import resolve
 from stemd.stages.work import folder_of
 
 if TYPE_CHECKING:
@@ -48,7 +50,10 @@ _ON_ENGINE: Final = frozenset({Stage.SEPARATE, Stage.RECHECK})
 
 
 class Dispatch:
-    """What is remembered between plans: where memory ran out, and what separations have cost."""
+    """What is remembered between plans: where memory ran out, and what separations have cost.
+
+    wanted: the separation keys of the jobs that waited for theirs when last asked for candidates.
+    """
 
     def __init__(self, settings: Settings, card: Callable[[str], ModelCard | None]) -> None:
         """card: gives what is known of a model, without asking the engine; None before it was ever asked."""
@@ -57,6 +62,7 @@ class Dispatch:
         self._falls = Falls(settings.daemon.state_dir / "falls.json")
         self._costs: dict[str, dict[tuple[str, str, int, float], Measurement]] = defaultdict(dict)
         self._unusable: dict[str, float] = {}
+        self.wanted: frozenset[str] = frozenset()
 
     def learn(self, measurements: Iterable[Measurement]) -> None:
         """Take in what separations have cost, newest first or one by one."""
@@ -99,11 +105,21 @@ class Dispatch:
         self, waiting: Sequence[Job], rules: Mapping[str, Rule], headroom: Headroom, now: float, work: Path
     ) -> list[Candidate]:
         """Describe every waiting job to the planner. work: the folder of the jobs' folders."""
-        return [
+        found = [
             self._candidate(job, effective(rules[job.rule], job.preset, job.model), headroom, now, work)
             for job in waiting
             if job.rule in rules
         ]
+        self.wanted = frozenset(candidate.key for candidate in found if candidate.key)
+        return found
+
+    def key_at(self, job: Job, rung: Rung | None, work: Path) -> str:
+        """Give the separation key of a job that is being separated on a rung; "" for any other. work: as above."""
+        rule, mix = self.settings.rule(job.rule), _mix(folder_of(work, job)) if rung else None
+        card = self._card(self.model_of(job)) if mix else None
+        if rule is None or rung is None or mix is None or card is None:
+            return ""
+        return separation_key(job, mix, effective(rule, job.preset, job.model), card, rung.segment)
 
     def limit(self, job: Job, rule: Rule, rung: Rung | None) -> float:
         """Give the seconds after which a separation on this rung is given up: by its measured speed, else a guess."""
@@ -121,12 +137,31 @@ class Dispatch:
         options: tuple[Option, ...] = ()
         if job.stage in _ON_ENGINE:
             options = self._options(job, rule, headroom, now, mix.seconds if mix else 0.0)
+        key = self._key(job, rule, mix)
         return Candidate(
             job=job.id, rule=job.rule, stage=job.stage, created=job.created, name=job.name, priority=rule.priority,
             due=job.due, reason=job.reason, options=options,
-            need=Need(_MEMORY.get(job.stage, 0), disk=self._disk(job, rule, mix)),
-            key=f"{job.sha256} {job.recipe} {job.preset} {job.model}" if job.stage is Stage.SEPARATE else "",
+            need=Need(_MEMORY.get(job.stage, 0), disk=self._disk(job, rule, mix)), key=key,
+            kept=bool(key) and self._is_kept(rule, key),
         )  # fmt: skip
+
+    def _key(self, job: Job, rule: Rule, mix: Mix | None) -> str:
+        """Which separation a job asks for, if memory allows it; "" while that is not known."""
+        card = self._card(rule.model)
+        if mix is None or card is None or job.stage is not Stage.SEPARATE:
+            return ""
+        return separation_key(job, mix, rule, card, nominal_segment(rule, card))
+
+    def _is_kept(self, rule: Rule, key: str) -> bool:
+        """Whether a job's stems are there, or can be formed of those that are."""
+        card, folder = self._card(rule.model), self.settings.daemon.state_dir / "results" / key
+        if card is None or not folder.exists():
+            return False
+        try:
+            wanted, _ = missing(resolve(rule, card), report(folder).get("files", {}), rule, card)
+        except EnvironmentFault:  # it asks for stems that there are not; the stage says so
+            return False
+        return not wanted
 
     def _options(self, job: Job, rule: Rule, headroom: Headroom, now: float, audio: float) -> tuple[Option, ...]:
         card = self._card(rule.model)

@@ -13,7 +13,7 @@ from stemd.files import drop_tree
 from stemd.ledger import albums, facts, jobs, stopping
 from stemd.ledger.jobs import Stale
 from stemd.model import Stage, Status, Withdrawn
-from stemd.service.folders import trim
+from stemd.results import trim
 from stemd.service.logbook import log_end
 from stemd.stages import deliver
 
@@ -72,10 +72,14 @@ class Endings:
             deliver.forget(folder)
             drop_tree(folder)
             limit = self._planning.dispatch.settings.daemon.results_gb * 1e9
-            for key in trim(self._runner.results, limit, jobs.needed_keys(self._ledger)):
+            for key in trim(self._runner.results, limit, self._needed()):
                 logger.debug("dropped the kept stems {}", key[:12])
         except OSError as fault:
             logger.warning("job {} could not be cleaned up after: {}", job, fault)
+
+    def _needed(self) -> set[str]:
+        """The keys of separations that jobs need, those among them that are only about to look for theirs."""
+        return jobs.needed_keys(self._ledger) | self._planning.wanted(self._runner.running.values())
 
     def _learn(self, ended: Ended, change: Change, job: Job) -> None:
         """Remember for later jobs what this one has taught."""

@@ -13,7 +13,6 @@ from stemd.model import Status
 from stemd.stages import deliver
 
 if TYPE_CHECKING:
-    from collections.abc import Collection
     from pathlib import Path
 
     from stemd.config import Settings
@@ -57,25 +56,3 @@ def tidy(state: Path, ledger: Ledger) -> None:
             drop_tree(folder)
     for folder in (state / "results").glob("*.tmp"):
         drop_tree(folder)
-
-
-def trim(results: Path, limit: float, needed: Collection[str]) -> list[str]:
-    """Drop kept separations, least recently used first, until they take at most `limit` bytes.
-
-    needed: keys that jobs still need; they stay whatever they take. Returns the keys dropped.
-    """
-    kept = sorted((folder for folder in results.iterdir() if not folder.name.endswith(".tmp")), key=_last_use)
-    sizes = {folder: sum(file.stat().st_size for file in folder.iterdir()) for folder in kept}
-    total, dropped = sum(sizes.values()), []
-    for folder in kept:
-        if total <= limit:
-            break
-        if folder.name not in needed:
-            drop_tree(folder)
-            total -= sizes[folder]
-            dropped.append(folder.name)
-    return dropped
-
-
-def _last_use(folder: Path) -> int:
-    return folder.stat().st_mtime_ns

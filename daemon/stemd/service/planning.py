@@ -15,6 +15,7 @@ from stemd.service.dispatch import NEWCOMERS, Dispatch
 from stemd.service.logbook import about, shown
 
 if TYPE_CHECKING:
+    from collections.abc import Iterable
     from pathlib import Path
 
     from stemd.children import WorkerPool
@@ -91,6 +92,11 @@ class Planning:
         for device in plan.drops:
             self._pool.unload(device)
         return plan.starts
+
+    def wanted(self, running: Iterable[Running]) -> set[str]:
+        """Give the separation keys of jobs at SEPARATE: what is kept under them must stay."""
+        keys = {stage.start.key for stage in running} | self.dispatch.wanted
+        return keys | {self.dispatch.key_at(stage.job, stage.start.rung, self._state / "work") for stage in running}
 
     def outstayed(self, running: dict[int, Running]) -> list[int]:
         """Tell which running jobs should stop, because the hours have ended and nothing is to be finished outside."""

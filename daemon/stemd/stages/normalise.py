@@ -144,7 +144,7 @@ def _judged(work: Work, file: Path, source: Source, card: ModelCard, done: dict[
     if source.cut:
         raise _cut(name, done["source_frames"] / source.sample_rate, source.duration)
     damage = _damage(work, file, source, done, name)
-    figures = {key: done[key] for key in ("frames", "mean", "deviation", "peak", "source_frames")}
+    figures = {key: done[key] for key in ("frames", "mean", "deviation", "peak", "source_frames", "digest")}
     return Mix(sample_rate=card.sample_rate, channels=card.channels, source=source, damage=damage, **figures)
 
 

@@ -1,45 +1,52 @@
-"""SEPARATE: has the engine make the stems, and keeps them under their separation key for whoever needs them."""
+"""SEPARATE: has the engine make the stems that nobody has made of this sound before, and keeps them for all."""
 
 from __future__ import annotations
 
-import hashlib
-import json
-import os
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Final
 
+from stemd import results
+from stemd.codec.ask import ask
 from stemd.errors import EnvironmentFault
-from stemd.files import drop_tree, faults_in, read_json, sync_folder, write_json
+from stemd.files import drop_tree, faults_in, read_fact, write_json
 from stemd.formats import stem_file
-from stemd.model import Finished, Measurement, Rung
+from stemd.model import Finished, Measurement, Mix, Retry, Rung
 
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from stemd.model import Job, ModelCard, Outcome, Rule
+    from stemd.model import ModelCard, Outcome, Rule
     from stemd.stages.work import Work
 
-REPORT = "separation.json"
-"""What the engine said of a separation; lies beside its stems and, copied, in the job's folder."""
+REPORT: Final = results.REPORT
+"""What the engine said of a separation, and the job's own stems; in the job's folder."""
+
+_LEAST: Final = 300.0
+_SLOWEST: Final = 1.0  # seconds of work per second of sound and stem
 
 
 def run(work: Work) -> Outcome:
-    """Separate mix.wav, or find the stems that the same separation key has left.
+    """Separate mix.wav as far as its stems are not kept: what the network need not make is formed of what is there.
 
     Raises EnvironmentFault "unknown-stem" when the rule asks for stems that its model does not have.
     """
     card = work.children.describe(work.rule.model)
-    rung = work.rung or Rung("cpu", work.rule.precision, 1, work.rule.segment or card.segment)
-    stems = resolve(work.rule, card)
-    key = separation_key(work.job, work.rule, card, stems, rung.segment)
+    stems, mix = resolve(work.rule, card), read_fact(work.folder / "mix.json", Mix)
+    segment = work.rung.segment if work.rung else results.nominal_segment(work.rule, card)
+    key = results.separation_key(work.job, mix, work.rule, card, segment)
     kept = work.results / key
-    if (kept / REPORT).exists():
-        kept.touch()
-        _report(kept, work.folder)
-        return Finished(note=f"the stems were there already{_caution(stems)}", key=key)
-    done = work.children.separate(_request(work, card, stems, rung, kept), work)
-    _keep(kept, work.job, done | {"model": card.name, "digest": card.digest, "stems": list(stems)})
-    _report(kept, work.folder)
-    return Finished(note=_note(stems, done), key=key, measurement=_measurement(card, rung, done))
+    wanted, formed = results.missing(stems, results.report(kept).get("files", {}), work.rule, card)
+    if wanted and work.rung is None:
+        return Retry(0.0, "stems that were kept are gone; they are made again", counts=False)
+    done = _separated(work, card, wanted, work.rung, kept) if wanted and work.rung else None
+    if formed:
+        _form(work, card, mix, formed, kept)
+    if kept.exists():
+        results.touch(kept)
+    _report(work, card, stems, kept)
+    note = _note(stems, wanted, formed, done)
+    if done is None or work.rung is None:
+        return Finished(note=note, key=key)
+    return Finished(note=note, key=key, measurement=_measurement(card, work.rung, done))
 
 
 def resolve(rule: Rule, card: ModelCard) -> tuple[str, ...]:
@@ -61,24 +68,41 @@ def resolve(rule: Rule, card: ModelCard) -> tuple[str, ...]:
     return rule.stems
 
 
-def separation_key(job: Job, rule: Rule, card: ModelCard, stems: tuple[str, ...], segment: float) -> str:
-    """Give sha256, hex, over everything that the stems' samples depend on. segment: seconds, as really used."""
-    parts = {
-        "content": job.sha256, "model": card.name, "weights": card.digest, "shifts": rule.shifts,
-        "overlap": rule.overlap, "segment": segment, "seed": rule.seed, "precision": rule.precision,
-        "residual": rule.residual, "stems": sorted(stems),
+def _separated(work: Work, card: ModelCard, stems: tuple[str, ...], rung: Rung, kept: Path) -> dict[str, Any]:
+    """Have the engine make stems; returns what it says of them."""
+    unfinished = _unfinished(work, kept)
+    done = work.children.separate(_request(work, card, stems, rung, unfinished), work)
+    made = {results.kept_name(stem, work.rule, card): unfinished / name for stem, name in done["files"].items()}
+    results.add(kept, made, done | {"model": card.name, "digest": card.digest})
+    drop_tree(unfinished)
+    return done
+
+
+def _form(work: Work, card: ModelCard, mix: Mix, stems: tuple[str, ...], kept: Path) -> None:
+    """Have stems formed of kept ones and the mix."""
+    unfinished, rule = _unfinished(work, kept), work.rule
+    made = {results.kept_name(stem, rule, card): unfinished / f"{stem}.wav" for stem in stems}
+    question = {
+        "do": "combine", "name": work.job.name.decode("utf-8", "replace"),
+        "stems": [_sum(work, kept, results.parts(stem, rule, card), unfinished / f"{stem}.wav") for stem in stems],
     }  # fmt: skip
-    return hashlib.sha256(json.dumps(parts, sort_keys=True).encode()).hexdigest()
+    timeout = _LEAST + _SLOWEST * mix.seconds * len(stems)
+    ask(question, timeout=timeout, stop=work.stop, progress=lambda part: work.progress(part, {}))
+    results.add(kept, made, {})
+    drop_tree(unfinished)
 
 
-def _request(work: Work, card: ModelCard, stems: tuple[str, ...], rung: Rung, kept: Path) -> dict[str, Any]:
-    unfinished = _unfinished(kept, work.job)
-    with faults_in("state", work.results):
-        drop_tree(unfinished)
-        unfinished.mkdir(parents=True)
+def _sum(work: Work, kept: Path, parts: tuple[str, ...], target: Path) -> dict[str, Any]:
+    files = [str(kept / f"{part}.wav") for part in parts]
+    if work.rule.residual == "add":
+        return {"target": str(target), "plus": files, "minus": None}
+    return {"target": str(target), "plus": [str(work.folder / "mix.wav")], "minus": files[0]}
+
+
+def _request(work: Work, card: ModelCard, stems: tuple[str, ...], rung: Rung, out: Path) -> dict[str, Any]:
     rule = work.rule
     return {
-        "model": card.name, "mix": str(work.folder / "mix.wav"), "out": str(unfinished), "stems": list(stems),
+        "model": card.name, "mix": str(work.folder / "mix.wav"), "out": str(out), "stems": list(stems),
         "shifts": rule.shifts, "overlap": rule.overlap,
         "segment": None if rung.segment == card.segment else rung.segment,
         "batch": rung.batch, "device": rung.device, "precision": rung.precision, "seed": rule.seed,
@@ -86,42 +110,31 @@ def _request(work: Work, card: ModelCard, stems: tuple[str, ...], rung: Rung, ke
     }  # fmt: skip
 
 
-def _unfinished(kept: Path, job: Job) -> Path:
-    return kept.with_name(f"{kept.name}.{job.id}.tmp")
+def _unfinished(work: Work, kept: Path) -> Path:
+    """Make an empty folder for stems that are not whole yet."""
+    folder = kept.with_name(f"{kept.name}.{work.job.id}.tmp")
+    with faults_in("state", work.results):
+        drop_tree(folder)
+        folder.mkdir(parents=True)
+    return folder
 
 
-def _keep(kept: Path, job: Job, done: dict[str, Any]) -> None:
-    """Make the stems durable and let them appear at once under their key."""
-    unfinished = _unfinished(kept, job)
-    write_json(unfinished / REPORT, done)
-    with faults_in("state", kept.parent):
-        for file in unfinished.iterdir():
-            _sync(file)
-        sync_folder(unfinished)
-        if kept.exists():  # another job of the same key was faster
-            drop_tree(unfinished)
-            return
-        unfinished.rename(kept)
-        sync_folder(kept.parent)
+def _report(work: Work, card: ModelCard, stems: tuple[str, ...], kept: Path) -> None:
+    """Leave the job what it needs to know of its stems."""
+    told = results.report(kept)
+    files = {stem: told["files"][results.kept_name(stem, work.rule, card)] for stem in stems}
+    write_json(work.folder / REPORT, told | {"files": files})
 
 
-def _sync(file: Path) -> None:
-    descriptor = os.open(file, os.O_RDONLY | os.O_CLOEXEC)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)
-
-
-def _report(kept: Path, folder: Path) -> None:
-    write_json(folder / REPORT, read_json(kept / REPORT))
-
-
-def _note(stems: tuple[str, ...], done: dict[str, Any]) -> str:
+def _note(stems: tuple[str, ...], wanted: tuple[str, ...], formed: tuple[str, ...], done: dict[str, Any] | None) -> str:
+    if done is None:
+        told = f"{', '.join(formed)} formed of stems that were there already" if formed else ""
+        return (told or "the stems were there already") + _caution(stems)
     reruns = f", {done['reruns_float32']} segments once more in float32" if done.get("reruns_float32") else ""
+    rest = "; the others were there already" if len(wanted) < len(stems) else ""
     return (
-        f"{', '.join(stems)} in {done['seconds']:.1f} s on {done['device']}, {done['precision']}, "
-        f"{done['x_realtime']:.1f} x realtime{reruns}{_caution(stems)}"
+        f"{', '.join(wanted)} in {done['seconds']:.1f} s on {done['device']}, {done['precision']}, "
+        f"{done['x_realtime']:.1f} x realtime{reruns}{rest}{_caution(stems)}"
     )
 
 

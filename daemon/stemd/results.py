@@ -1,0 +1,132 @@
+"""Kept separations: results/<key>/ holds every stem that was made of one sound in one way, for whoever needs it.
+
+The key stands for the computation, not for the stems that were asked for: a folder that lacks some is extended.
+`separation.json` in it names the stems that are whole and what the engine said of the last run.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+from typing import TYPE_CHECKING, Any, Final
+
+from stemd.errors import StemdError
+from stemd.files import drop_tree, faults_in, read_json, sync_folder, write_json
+
+if TYPE_CHECKING:
+    from collections.abc import Collection, Iterable, Mapping
+    from pathlib import Path
+
+    from stemd.model import Job, Mix, ModelCard, Rule
+
+REPORT: Final = "separation.json"
+_COMPLEMENT: Final = "no_"
+_SUMMED: Final = ".summed"
+"""What the kept name of a complement ends with that is the sum of the others, not the mix minus one."""
+
+
+def nominal_segment(rule: Rule, card: ModelCard) -> float:
+    """Give the seconds that a rule's separation is cut into while memory does not force shorter ones."""
+    return min(rule.segment or card.segment, card.segment)
+
+
+def separation_key(job: Job, mix: Mix, rule: Rule, card: ModelCard, segment: float) -> str:
+    """Give sha256, hex, over all that the network's output depends on: what is heard, not how its file is tagged.
+
+    segment: seconds, as really used.
+    """
+    parts = {
+        "content": mix.digest or job.sha256, "model": card.name, "weights": card.digest, "shifts": rule.shifts,
+        "overlap": rule.overlap, "segment": segment, "seed": rule.seed, "precision": rule.precision,
+    }  # fmt: skip
+    return hashlib.sha256(json.dumps(parts, sort_keys=True).encode()).hexdigest()
+
+
+def kept_name(stem: str, rule: Rule, card: ModelCard) -> str:
+    """Give the name under which a rule's stem is kept: complements differ by how they are made."""
+    summed = rule.residual == "add" and stem not in card.sources
+    return stem + _SUMMED if summed else stem
+
+
+def parts(stem: str, rule: Rule, card: ModelCard) -> tuple[str, ...]:
+    """Give the model's own stems that a stem is made of; the mix is not counted."""
+    if stem in card.sources:
+        return (stem,)
+    one = stem.removeprefix(_COMPLEMENT)
+    return tuple(source for source in card.sources if source != one) if rule.residual == "add" else (one,)
+
+
+def missing(
+    stems: Iterable[str], there: Collection[str], rule: Rule, card: ModelCard
+) -> tuple[tuple[str, ...], tuple[str, ...]]:
+    """Divide what a rule asks for and is not kept: what the network must make, and what is formed of kept stems."""
+    lacking = [stem for stem in stems if kept_name(stem, rule, card) not in there]
+    formed = tuple(stem for stem in lacking if stem not in card.sources and set(parts(stem, rule, card)) <= set(there))
+    return tuple(stem for stem in lacking if stem not in formed), formed
+
+
+def report(folder: Path) -> dict[str, Any]:
+    """Read what is kept in a folder: "files", kept name to file name, and the last run. {} where nothing is."""
+    try:
+        told: dict[str, Any] = read_json(folder / REPORT)
+    except StemdError:
+        return {}
+    told["files"] = {stem: file for stem, file in told["files"].items() if (folder / file).exists()}
+    return told
+
+
+def add(folder: Path, made: Mapping[str, Path], facts: Mapping[str, Any]) -> None:
+    """Put stems, by their kept names, into a folder; they count once all of them are durable. facts: of the run.
+
+    Raises EnvironmentFault("state-full", ..). May be repeated after a kill.
+    """
+    with faults_in("state", folder.parent):
+        folder.mkdir(exist_ok=True)
+        for stem, file in made.items():
+            _sync(file)
+            file.rename(folder / f"{stem}.wav")
+        sync_folder(folder)
+        sync_folder(folder.parent)
+    before = report(folder)
+    files = before.get("files", {}) | {stem: f"{stem}.wav" for stem in made}
+    write_json(folder / REPORT, before | dict(facts) | {"files": files})
+
+
+def touch(folder: Path) -> None:
+    """Note that a result was used."""
+    folder.touch()
+
+
+def trim(results: Path, limit: float, needed: Collection[str]) -> list[str]:
+    """Drop kept separations, least recently used first, until they take at most `limit` bytes.
+
+    needed: keys that jobs still need; they stay whatever they take. Returns the keys dropped.
+    """
+    kept = sorted((folder for folder in results.iterdir() if not folder.name.endswith(".tmp")), key=_last_use)
+    sizes = {folder: _size(folder) for folder in kept}
+    total, dropped = sum(sizes.values()), []
+    for folder in kept:
+        if total <= limit:
+            break
+        if folder.name not in needed:
+            drop_tree(folder)
+            total -= sizes[folder]
+            dropped.append(folder.name)
+    return dropped
+
+
+def _last_use(folder: Path) -> int:
+    return folder.stat().st_mtime_ns
+
+
+def _size(folder: Path) -> int:
+    return sum(file.lstat().st_size for file in folder.rglob("*") if not file.is_dir())
+
+
+def _sync(file: Path) -> None:
+    descriptor = os.open(file, os.O_RDONLY | os.O_CLOEXEC)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
