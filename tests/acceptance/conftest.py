@@ -52,6 +52,10 @@ class Stemd:
         for folder in ("in", "out"):
             (self.home / folder).mkdir(exist_ok=True)
 
+    def do_without_networks(self, *options: str) -> None:
+        """From now on the mix is taken for each stem, and the check passes, or not: --flagging. All else is real."""
+        self.program = (*FAKE, *options)
+
     def __call__(self, *words: str, check: int | None = 0) -> subprocess.CompletedProcess[str]:
         command = [*self.program, *words[1:]] if words[0] == "run" else [STEMD, *words]
         done = subprocess.run(
@@ -99,8 +103,9 @@ def tone():
     return make_tone
 
 
-def housed(made: Stemd):
-    """Lend it configured, and leave no daemon behind."""
+@pytest.fixture
+def stemd(tmp_path):
+    made = Stemd(tmp_path)
     made.configure()
     yield made
     if made.daemon is not None:
@@ -109,11 +114,7 @@ def housed(made: Stemd):
 
 
 @pytest.fixture
-def stemd(tmp_path):
-    yield from housed(Stemd(tmp_path))
-
-
-@pytest.fixture
-def quick(tmp_path):
-    """For what does not depend on the networks: a daemon that takes the mix for each stem; all else of it is real."""
-    yield from housed(Stemd(tmp_path, FAKE))
+def quick(stemd):
+    """For what does not depend on the networks."""
+    stemd.do_without_networks()
+    return stemd

@@ -24,6 +24,12 @@ def song(stemd):
     return placed
 
 
+@pytest.fixture
+def flagged(stemd, song):
+    """The same, for what does not depend on the networks and the check's own ear."""
+    stemd.do_without_networks("--flagging")
+
+
 def hold(stemd):
     stemd("run", "--once", check=3)
     (job,) = stemd.json("jobs", "--status", "held")
@@ -58,7 +64,7 @@ def test_a_flagged_result_waits_in_the_review_folder_and_approval_publishes_it(s
     assert "does not wait for a review; it is done" in late.stderr
 
 
-def test_a_rejected_recording_is_put_aside_with_the_reviewers_words(stemd, song):
+def test_a_rejected_recording_is_put_aside_with_the_reviewers_words(stemd, flagged):
     hold(stemd)
     asked = stemd("review", "reject", "1", "--reason", "hiss at 0:03").stdout
     assert "noted" in asked
@@ -73,7 +79,7 @@ def test_a_rejected_recording_is_put_aside_with_the_reviewers_words(stemd, song)
     assert (job["code"], job["artifacts"]) == ("rejected", [])
 
 
-def test_a_copy_that_somebody_worked_on_is_never_taken_away(stemd, song):
+def test_a_copy_that_somebody_worked_on_is_never_taken_away(stemd, flagged):
     hold(stemd)
     mine = stemd.home / "in/_review/song/my notes.txt"
     mine.write_text("take two")
@@ -85,7 +91,7 @@ def test_a_copy_that_somebody_worked_on_is_never_taken_away(stemd, song):
     assert any("was changed and stays" in text for text in story(stemd))
 
 
-def test_killed_again_and_again_an_approval_publishes_once(stemd, song):
+def test_killed_again_and_again_an_approval_publishes_once(stemd, flagged):
     hold(stemd)
     stemd("review", "approve", "1")
     for pause in (0.6, 0.9, 1.1, 1.3, 1.6):
@@ -147,7 +153,7 @@ def test_a_result_that_cannot_be_made_leaves_the_listener_the_first(stemd, song)
     assert "vocals.wav" in stemd.tree("in/_review/song")
 
 
-def test_another_try_of_a_held_job_takes_its_copy_back_first(stemd, song):
+def test_another_try_of_a_held_job_takes_its_copy_back_first(stemd, flagged):
     hold(stemd)
     stemd("retry", "1")
     hold(stemd)
