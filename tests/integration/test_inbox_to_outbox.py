@@ -1,10 +1,12 @@
-"""Albums: a saved folder is one album, from the inbox to the outbox, with the real daemon and a fake network."""
+"""From the inbox to the outbox, by the real daemon with a fake network: albums, markers of senders, names."""
 
 from __future__ import annotations
 
 import json
 import os
+import re
 import struct
+import unicodedata
 import wave
 from pathlib import Path
 
@@ -117,6 +119,26 @@ def test_a_sender_with_a_marker_need_not_wait(tmp_path, daemon):
     files = json.loads((tmp_path / "in/whole.wav.done").read_text())["files"]
     assert {Path(file).name for file in files} == {"vocals.wav", "manifest.json"}
     assert all(Path(file).is_file() for file in files)
+
+
+HARD_NAMES = [
+    "Song.wav", "song.wav", "caf\u00e9.wav", "cafe\u0301.wav", "no: <yes>?.wav", "no_ _yes__.wav",
+    f"Live./{'x' * 251}.wav", "live/CON.wav",
+]  # fmt: skip
+FORBIDDEN = re.compile(r'[<>:"\\|?*\x00-\x1f]|[. ]$|^(con|prn|aux|nul)(\.|$)', re.IGNORECASE)
+
+
+def test_names_are_legal_everywhere_and_no_two_recordings_become_one(tmp_path, daemon):
+    for number, name in enumerate(HARD_NAMES):
+        tone(tmp_path / "in" / name, number)
+    assert daemon() == 0
+    delivered = [json.loads(path.read_text()) for path in (tmp_path / "out").rglob("manifest.json")]
+    assert len({told["source"]["sha256"] for told in delivered}) == len(delivered) == len(HARD_NAMES)
+    for folder, folders, files in os.walk(tmp_path / "out"):
+        names = folders + files
+        assert not [name for name in names if FORBIDDEN.search(name) or len(os.fsencode(name)) > 255], folder
+        seen = {unicodedata.normalize("NFC", name).casefold() for name in names}
+        assert len(seen) == len(names), f"{names} are one for some system"
 
 
 def test_a_saved_folder_becomes_one_folder_in_the_tracks_order(tmp_path, daemon):
