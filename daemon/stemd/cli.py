@@ -13,7 +13,22 @@ from typing import TYPE_CHECKING, Annotated, Final
 import typer
 
 from stemd import __version__
-from stemd.commands import ask, config, demo, doctor, measure, models, report, review, run, separate, show, submit, web
+from stemd.commands import (
+    alerts,
+    ask,
+    config,
+    demo,
+    doctor,
+    measure,
+    models,
+    report,
+    review,
+    run,
+    separate,
+    show,
+    submit,
+    web,
+)
 from stemd.errors import StemdError, Stopping
 
 if TYPE_CHECKING:
@@ -41,6 +56,7 @@ app.command()(ask.pause)
 app.command()(ask.resume)
 app.add_typer(review.app, name="review")
 app.command()(report.report)
+app.command()(alerts.alerts)
 app.add_typer(config.app, name="config")
 app.add_typer(models.app, name="models")
 app.command()(doctor.doctor)

@@ -22,7 +22,14 @@ OPT, ETC, STATE, CACHE = (Path(folder) for folder in ("/opt/stemd", "/etc/stemd"
 CONFIG = ETC / "config.toml"
 PYTHON, STEMD = OPT / "venv/bin/python", OPT / "venv/bin/stemd"
 UNITS = Path("/etc/systemd/system")
-SERVICES = ("stemd.service", "stemd-web.service", "stemd-models.service", "stemd-report.service", "stemd-report.timer")
+SERVICES = (
+    "stemd.service",
+    "stemd-web.service",
+    "stemd-models.service",
+    "stemd-report.service",
+    "stemd-report.timer",
+    "stemd-alerts.service",
+)
 SYSUSERS, TMPFILES = Path("/etc/sysusers.d/stemd.conf"), Path("/etc/tmpfiles.d/stemd.conf")
 LINK = Path("/usr/local/bin/stemd")
 _MANAGERS = {
@@ -57,6 +64,7 @@ def install(options: argparse.Namespace) -> Iterator[Step]:
     yield Step("examine the machine as the user stemd: stemd doctor", _examine)
     if not options.no_start:
         yield command("start stemd, now and with the machine", "systemctl", "enable", "--now", "stemd.service")
+        yield command("have it tell those whom [notify] names", "systemctl", "enable", "--now", "stemd-alerts.service")
         yield command("have it report each morning", "systemctl", "enable", "--now", "stemd-report.timer")
 
 

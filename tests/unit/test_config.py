@@ -615,7 +615,7 @@ def test_what_is_flagged_is_set_one_by_one(config):
 
 def test_nothing_is_left_to_defaults_when_shown(config):
     shown = tomllib.loads(as_toml(load(config(RULE))))
-    assert set(shown) == {"daemon", "schedule", "resources", "rule"}
+    assert set(shown) == {"daemon", "schedule", "resources", "notify", "rule"}
     unset = {"segment", "mp3_quality", "settle"}
     assert set(shown["rule"][0]) == set(load(config(RULE)).rules[0].__dataclass_fields__) - unset
 
@@ -624,3 +624,37 @@ def test_the_daemon_needs_neither_numpy_nor_torch_for_it():
     code = "import sys, stemd.config, stemd.config.written; print(*{'numpy', 'torch'} & set(sys.modules))"
     env = {**os.environ, "PYTHONPATH": ""}
     assert subprocess.run([sys.executable, "-c", code], env=env, capture_output=True, check=True).stdout.strip() == b""
+
+
+# -- who is told
+
+
+def test_nobody_is_told_unless_somebody_is_named(config):
+    notify = load(config(RULE)).notify
+    assert not notify.anybody
+    assert notify.events == ("failed", "stuck", "review", "done")
+    named = load(
+        config(f'[notify]\nwebhook = "https://h.example/x?y=1"\nevents = ["review"]\nevery = 60\n{RULE}')
+    ).notify
+    assert named.anybody
+    assert (named.events, named.every) == (("review",), 60.0)
+
+
+@pytest.mark.parametrize(
+    "line, words",
+    [
+        ('events = ["reviews"]', '"review"'),
+        ('webhook = "chat.example.org/hooks"', "no address"),
+        ('webhook = "file:///etc/passwd"', "no address"),
+        ('webhook = "https://a.example/ b"', "no address"),
+        ('webhook = "https://a.example:port/"', "no address"),
+        ('command = [""]', "no program"),
+        ("every = 0", "from 1"),
+        ('webhok = "https://h.example/"', '"webhook"'),
+    ],
+)
+def test_a_mistake_in_notify_is_told(problems, line, words):
+    problem = only(problems(f"[notify]\n{line}\n{RULE}"))
+    assert problem.key.startswith("notify")
+    assert problem.line == 2
+    assert words in str(problem)

@@ -6,6 +6,7 @@ import os
 from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
+from urllib.parse import urlsplit
 
 import tomli
 
@@ -13,7 +14,7 @@ from stemd.config import folders, hours, tables
 from stemd.config.lines import find_lines, line_of
 from stemd.config.problems import ConfigError, Place, Problem, did_you_mean, label, shown
 from stemd.config.rules import RULE_HOMES, read_rules
-from stemd.config.settings import Daemon, Resources, Schedule, Settings
+from stemd.config.settings import EVENTS, Daemon, Notify, Resources, Schedule, Settings
 from stemd.errors import StemdError
 
 if TYPE_CHECKING:
@@ -21,7 +22,7 @@ if TYPE_CHECKING:
 
     from stemd.config.tables import Mistake
 
-_TABLES: dict[str, type] = {"daemon": Daemon, "schedule": Schedule, "resources": Resources}
+_TABLES: dict[str, type] = {"daemon": Daemon, "schedule": Schedule, "resources": Resources, "notify": Notify}
 _KNOWN = (*_TABLES, "defaults", "rule")
 _HOMES = {
     **RULE_HOMES,
@@ -105,12 +106,14 @@ def _settings(path: Path, raw: dict[str, Any]) -> tuple[Settings, list[Mistake],
         mistakes += wrong
     mistakes += _folders(values["daemon"], path.parent)
     mistakes += _machine(values["schedule"], values["resources"])
+    mistakes += _notify(values["notify"])
     daemon = Daemon(**values["daemon"])
     reading = read_rules(raw, path.parent, _HOMES, local_models=daemon.models is not None)
     mistakes += reading.mistakes
     mistakes += folders.overlaps(reading.placed, daemon.state_dir, daemon.models)
     rules = tuple(rule for _, rule in reading.placed)
-    settings = Settings(path, daemon, Schedule(**values["schedule"]), Resources(**values["resources"]), rules)
+    schedule, resources = Schedule(**values["schedule"]), Resources(**values["resources"])
+    settings = Settings(path, daemon, schedule, resources, rules, Notify(**values["notify"]))
     return settings, mistakes, reading.remarks
 
 
@@ -164,6 +167,27 @@ def _problems(mistakes: Iterable[Mistake], lines: Mapping[Place, int], names: Ma
         for place, message, suggestion in dict.fromkeys(mistakes)
     ]
     return sorted(problems, key=lambda problem: problem.line or 0)
+
+
+def _notify(table: dict[str, Any]) -> list[Mistake]:
+    """Check whom to tell, and of what."""
+    mistakes: list[Mistake] = []
+    for event in table.get("events", ()):
+        if event not in EVENTS:
+            known = did_you_mean(event, EVENTS, f"events are {', '.join(EVENTS)}")
+            mistakes.append((("notify", "events"), f"{shown(event)} is no event", known))
+    if table.get("command") and not table["command"][0]:
+        mistakes.append((("notify", "command"), "names no program", 'for example ["/usr/local/bin/tell", "me"]'))
+    address = table.get("webhook", "")
+    try:
+        parts = urlsplit(address)
+        right = parts.scheme in {"http", "https"} and bool(parts.hostname) and parts.port != 0
+    except ValueError:
+        right = False
+    if address and not (right and address.isascii() and address.isprintable() and " " not in address):
+        example = 'for example "https://chat.example.org/hooks/..."'
+        mistakes.append((("notify", "webhook"), f"{shown(address)} is no address to post to", example))
+    return mistakes
 
 
 def _rule_names(raw: Mapping[str, Any]) -> dict[int, str]:

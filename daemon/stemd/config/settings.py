@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import Annotated, Final, Literal
 
 from annotated_types import Ge, Gt, Le
 
@@ -57,6 +57,31 @@ class Resources:
     cpu_jobs: Annotated[int, Ge(1), Le(64)] = 1
 
 
+EVENTS: Final = ("failed", "stuck", "review", "done")
+"""What [notify] may tell of."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Notify:
+    """[notify]: who is told of what, by `stemd alerts`.
+
+    command: argv, run for each message. webhook: http(s) address that gets it as JSON; "" for none. events: of EVENTS.
+    every: seconds at least between two messages of one kind. lasting: seconds after which a fault of the
+    surroundings is worth a message.
+    """
+
+    command: tuple[str, ...] = ()
+    webhook: str = ""
+    events: tuple[str, ...] = EVENTS
+    every: Annotated[float, Ge(1), Le(86_400)] = 300.0
+    lasting: Annotated[float, Ge(0), Le(86_400)] = 300.0
+
+    @property
+    def anybody(self) -> bool:
+        """Whether there is anybody to tell."""
+        return bool(self.command or self.webhook)
+
+
 @dataclass(frozen=True, slots=True)
 class Settings:
     """One configuration, checked; never changed, only replaced. path: the file that it was read from."""
@@ -66,6 +91,7 @@ class Settings:
     schedule: Schedule
     resources: Resources
     rules: tuple[Rule, ...]
+    notify: Notify = field(default_factory=Notify)
 
     def rule(self, name: str) -> Rule | None:
         """Find a rule by its name."""

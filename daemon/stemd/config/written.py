@@ -18,7 +18,7 @@ _UNPRINTABLE = re.compile(r"[\x00-\x1f\x7f]")
 def as_toml(settings: Settings) -> str:
     """Write all settings. A key that has no value ("the model's own") stands as a comment."""
     parts = [f"# {settings.path}"]
-    for name in ("daemon", "schedule", "resources"):
+    for name in ("daemon", "schedule", "resources", "notify"):
         parts += ["", f"[{name}]", *_table(getattr(settings, name))]
     for rule in settings.rules:
         parts += ["", "[[rule]]", *_table(rule)]

@@ -85,6 +85,11 @@ def hearings(ledger: Ledger, *, after: int = 0, since: float = 0.0) -> Iterator[
     return (Heard(*row) for row in _select(ledger, query, after, since))
 
 
+def newest(ledger: Ledger) -> int:
+    """Give the id of the last line; 0 where there is none."""
+    return int(next(_select(ledger, "SELECT COALESCE(MAX(id), 0) FROM event"))[0])
+
+
 def places(ledger: Ledger) -> Iterator[tuple[str, str, int]]:
     """Count the jobs in each status at each stage; read from an index alone."""
     return cast(

@@ -1,0 +1,116 @@
+"""One look at the ledger and at what the daemon says of itself: what has come about since the look before."""
+
+from __future__ import annotations
+
+import os
+import re
+from collections import Counter
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Final
+
+from stemd import live
+from stemd.ledger import figures, jobs, locked, open_for_asking
+from stemd.model import Status
+from stemd.report.words import many, readable
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+    from pathlib import Path
+
+    from stemd.ledger import Ledger
+    from stemd.model import Job
+
+_NO_DISK: Final = re.compile(r"needs \S+ GiB disk in (?P<folder>.+), \S+ free")
+"""How the planner says that a job waits for room on a disk (`model.Lack`)."""
+_LEAST: Final = 16 * 1024**2  # bytes without which the ledger itself cannot go on
+_BY_A_PERSON: Final = frozenset({"rejected"})
+
+
+@dataclass(frozen=True, slots=True)
+class Line:
+    """One recording in a message. why: for people; hint: what to do."""
+
+    job: int
+    rule: str
+    name: str
+    why: str = ""
+    hint: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Seen:
+    """What one look has shown.
+
+    step: the last event of the ledger. failed: since the look before. review: all that wait for a listener.
+    held: all that are held for want of memory. faults: what keeps work from going on, a sentence by a stable name.
+    done: how many were done since the look before. open: how many wait or run.
+    """
+
+    step: int
+    failed: tuple[Line, ...] = ()
+    review: tuple[Line, ...] = ()
+    held: tuple[Line, ...] = ()
+    faults: tuple[tuple[str, str], ...] = ()
+    done: int = 0
+    open: int = 0
+
+
+def look(state: Path, after: int | None) -> Seen:
+    """Look once. after: the last event of the look before; None for the first look, which finds nothing new.
+
+    Raises StemdError when there is no ledger to read.
+    """
+    ledger = open_for_asking(state)
+    try:
+        return _look(state, ledger, figures.newest(ledger) if after is None else after)
+    finally:
+        ledger.close()
+
+
+def _look(state: Path, ledger: Ledger, after: int) -> Seen:
+    last, failed, done = after, set(), set()
+    for step in figures.steps(ledger, after=after):
+        last = step.id
+        if step.status is Status.FAILED and step.code not in _BY_A_PERSON:
+            failed.add(step.job)
+        elif step.status is Status.DONE:
+            done.add(step.job)
+    held = jobs.select(ledger, statuses=(Status.HELD,))
+    counts = jobs.counts(ledger)
+    gone = [job for job in (jobs.get(ledger, number) for number in sorted(failed)) if job.status is Status.FAILED]
+    return Seen(
+        step=last, failed=tuple(map(_line, gone)), review=tuple(_line(job) for job in held if job.for_review),
+        held=tuple(_line(job) for job in held if not job.for_review), done=len(done),
+        faults=tuple(dict([*_waits(ledger), *_told(state), *_disk(state)]).items()),
+        open=counts[Status.WAITING] + counts[Status.RUNNING],
+    )  # fmt: skip
+
+
+def _line(job: Job) -> Line:
+    return Line(job.id, job.rule, readable(job.name), job.reason, job.hint)
+
+
+def _waits(ledger: Ledger) -> Iterator[tuple[str, str]]:
+    """Faults of their surroundings that jobs have met, by their code."""
+    found = jobs.stuck(ledger)
+    counts = Counter(job.code for job in found)
+    for job in reversed(found):  # the oldest speaks for all of its kind
+        hint = f" -> {job.hint}" if job.hint else ""
+        yield job.code, f"{many(counts[job.code], 'recording')} cannot go on: {job.reason}{hint}"
+
+
+def _told(state: Path) -> Iterator[tuple[str, str]]:
+    """Faults that only the running daemon knows."""
+    told = live.read(state) if locked(state) else {}
+    for inbox in told.get("inboxes", []):
+        if inbox["state"] != "online":
+            yield f"inbox {inbox['rule']}", f"the inbox of {inbox['rule']} is offline: {inbox['reason']}"
+    for reason in told.get("waits", {}).values():
+        if found := _NO_DISK.search(reason):
+            yield f"disk {found['folder']}", f"a recording waits for room: {reason} -> free some space there"
+
+
+def _disk(state: Path) -> Iterator[tuple[str, str]]:
+    told = os.statvfs(state)
+    if told.f_bavail * told.f_frsize < _LEAST:
+        yield "state-full", f"the disk of the state folder {state} is full -> free some space there"
