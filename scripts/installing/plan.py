@@ -8,8 +8,9 @@ import shutil
 import sys
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
+from installing.ledger import copy_ledger
 from installing.steps import CannotGoOn, Step, answer, command, must, put, remove, run, write
 from installing.texts import configuration, drop_in
 
@@ -43,7 +44,7 @@ _NEW_ENOUGH = "import sys, venv, ensurepip; sys.exit(sys.version_info < (3, 11))
 
 
 def install(options: argparse.Namespace) -> Iterator[Step]:
-    """The whole installation, or an upgrade: the daemon copies and migrates its ledger when it starts."""
+    """The whole installation, or an upgrade: the ledger is copied, and the daemon migrates it when it starts."""
     if not all(shutil.which(name) for name in ("ffmpeg", "ffprobe")):
         yield Step("install ffmpeg with the system's package manager", partial(_packages, "ffmpeg"))
     yield put(SYSUSERS, (SOURCE / "systemd/sysusers.d/stemd.conf").read_text())
@@ -52,6 +53,7 @@ def install(options: argparse.Namespace) -> Iterator[Step]:
     yield command("make the service's folders", "systemd-tmpfiles", "--create", TMPFILES)
     if (UNITS / "stemd.service").exists():
         yield command("stop the present version", "systemctl", "stop", "stemd.service")
+        yield Step("copy its ledger to ledger.before-upgrade.* beside it", _copy_ledger)
     yield from _environment()
     yield from _configuration(options)
     for name in SERVICES:
@@ -147,16 +149,26 @@ def _configuration(options: argparse.Namespace) -> Iterator[Step]:
 
 def _folders() -> list[str]:
     """Ask the installed stemd for the folders that the rules write to: it knows how they stand in the configuration."""
-    ask = (
-        "import json, pathlib, sys, stemd.config as c; rules = c.load(pathlib.Path(sys.argv[1])).rules; "
-        "own = [f for r in rules for f in r.own_folders if not f.is_relative_to(r.inbox)]; "
-        "print(json.dumps([str(f) for f in (*(f for r in rules for f in (r.inbox, r.outbox)), *own)]))"
+    told = _configured(
+        "rules = settings.rules; own = [f for r in rules for f in r.own_folders if not f.is_relative_to(r.inbox)]; "
+        "answer = [str(f) for f in (*(f for r in rules for f in (r.inbox, r.outbox)), *own)]"
     )
-    told = answer(PYTHON, "-c", ask, CONFIG)
     if told is None:
         message = f"{CONFIG} is not right; see: {STEMD} config check -c {CONFIG}"
         raise CannotGoOn(message)
-    return list(json.loads(told))
+    return list(told)
+
+
+def _configured(code: str) -> Any:
+    """Have the installed stemd make `answer` of its `settings`; None where it, or the configuration, is not right."""
+    load = "import json, pathlib, sys, stemd.config as c; settings = c.load(pathlib.Path(sys.argv[1])); "
+    told = answer(PYTHON, "-c", f"{load}{code}; print(json.dumps(answer))", CONFIG)
+    return None if told is None else json.loads(told)
+
+
+def _copy_ledger() -> None:
+    """Before anything of the present version is touched. Without a working configuration, look where it usually is."""
+    copy_ledger(Path(_configured("answer = str(settings.daemon.state_dir)") or STATE) / "ledger.sqlite3")
 
 
 def _make_folders() -> None:

@@ -1,8 +1,10 @@
 """scripts/install: what it writes from answers, what it says it would do, and what it refuses."""
 
+import contextlib
 import importlib
 import os
 import runpy
+import sqlite3
 import subprocess
 import sys
 import tomllib
@@ -27,7 +29,7 @@ def module(name):
         sys.path.remove(str(ROOT / "scripts"))
 
 
-texts, steps = module("texts"), module("steps")
+texts, steps, ledger = module("texts"), module("steps"), module("ledger")
 ANSWERS = {"name": "songs", "preset": "best", "model": "", "state": "/var/lib/stemd"}
 NAMES = st.text(st.characters(codec="utf-8", exclude_characters="\0/"), min_size=1, max_size=20).filter(
     lambda name: name not in {".", ".."}
@@ -90,6 +92,31 @@ def test_a_program_that_fails_or_is_missing_stops_the_installation():
         steps.must("no-such-program")
     assert steps.answer("sh", "-c", "echo x; exit 1") is None
     assert steps.answer("no-such-program") is None
+
+
+def test_an_upgrade_copies_the_ledger_and_keeps_three_copies(tmp_path, monkeypatch):
+    path = tmp_path / "ledger.sqlite3"
+    ledger.copy_ledger(path)  # the first installation: there is none
+    assert list(tmp_path.iterdir()) == []
+    moments = iter(f"2026010{n}-000000" for n in range(1, 6))
+    monkeypatch.setattr(ledger.time, "strftime", lambda _: next(moments))
+    for number in range(5):
+        with contextlib.closing(sqlite3.connect(path)) as opened, opened:
+            opened.execute("CREATE TABLE IF NOT EXISTS job (id)")
+            opened.execute("INSERT INTO job VALUES (?)", (number,))
+        path.chmod(0o640)
+        ledger.copy_ledger(path)
+    copies = sorted(tmp_path.glob("ledger.before-upgrade.*.sqlite3"))
+    assert [copy.name[22:30] for copy in copies] == ["20260103", "20260104", "20260105"]
+    assert {copy.stat().st_mode & 0o777 for copy in copies} == {0o640}
+    with contextlib.closing(sqlite3.connect(copies[0])) as opened:
+        assert opened.execute("SELECT count(*) FROM job").fetchone() == (3,)
+
+
+def test_a_ledger_that_cannot_be_copied_stops_the_upgrade(tmp_path):
+    (tmp_path / "ledger.sqlite3").write_text("no ledger at all, but a text that is long enough for a header of one")
+    with pytest.raises(steps.CannotGoOn, match="cannot be copied"):
+        ledger.copy_ledger(tmp_path / "ledger.sqlite3")
 
 
 def run(*args, **more):
