@@ -360,6 +360,8 @@ def test_install_upgrade_and_uninstall(bare):
     )
     assert first.returncode == 0, first.stdout + first.stderr
     assert "problem " not in first.stdout
+    assert "sandbox: the service may write to every folder" in first.stdout
+    assert "service memory: systemd lets the service have" in first.stdout
     assert bare.show("ActiveState") == "active"
     assert (bare.folder / "units/multi-user.target.wants/stemd.service").is_symlink()
     assert "requirements.lock" in (bare.folder / "opt/pip.log").read_text()
@@ -370,6 +372,8 @@ def test_install_upgrade_and_uninstall(bare):
     again = bare.run(*install, check=False, timeout=300)
     assert again.returncode == 0, again.stdout + again.stderr
     assert "review" in configuration.read_text()
+    assert len(list(ledger.parent.glob("ledger.before-upgrade.*"))) == 1
+    assert "sandbox: the service may write to every folder" in again.stdout
     assert '"-/srv/listen"' in (bare.folder / "units/stemd.service.d/folders.conf").read_text()
     assert bare.show("ActiveState") == "active"
     bare.save("installed")

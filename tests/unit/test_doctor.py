@@ -2,10 +2,14 @@
 
 import importlib
 import json
+import os
+from pathlib import Path
 
 import pytest
 
-from stemd.doctor import Finding, Level, verdict
+from stemd.config import load
+from stemd.doctor import Finding, Level, folders, service, verdict
+from stemd.doctor.actor import acting_as
 from stemd.doctor.folders import Trial, judge_inbox, judge_outbox, judge_state
 from stemd.doctor.graphics import Torch, judge
 from stemd.doctor.machine import judge_clock, judge_inotify, judge_memory, judge_processor
@@ -97,7 +101,13 @@ def test_processors(cpuinfo, machine, level, word):
 )
 def test_memory(total, free, reserve, level):
     headroom = Headroom(0.0, free if free is None else free * GIB, total if total is None else total * GIB)
-    assert levels(judge_memory(headroom, reserve * GIB)) == [level]
+    assert levels(judge_memory(headroom, reserve * GIB, 64 * GIB)) == [level]
+
+
+def test_a_control_groups_limit_is_named():
+    headroom = Headroom(0.0, 7 * GIB, 8 * GIB)
+    assert "control group" in next(judge_memory(headroom, 0, 32 * GIB)).text
+    assert "control group" not in next(judge_memory(headroom, 0, 8 * GIB)).text
 
 
 @pytest.mark.parametrize(
@@ -169,7 +179,8 @@ SERVICE = {"LoadState": "loaded", "ActiveState": "active", "SubState": "running"
         ({"LoadState": "not-found"}, "root", [OK]),
         ({}, "stemd", [OK]),
         (SERVICE, "stemd", [OK]),
-        (SERVICE, "root", [OK, WARNING]),
+        (SERVICE, "root", [OK]),
+        (SERVICE, "anna", [OK, WARNING]),
         (SERVICE | {"ActiveState": "failed", "Result": "exit-code"}, "stemd", [PROBLEM]),
         (SERVICE | {"ActiveState": "inactive"}, "stemd", [WARNING]),
         (SERVICE | {"NRestarts": "3"}, "stemd", [WARNING]),
@@ -178,6 +189,62 @@ SERVICE = {"LoadState": "loaded", "ActiveState": "active", "SubState": "running"
 )
 def test_service(facts, user, expected):
     assert levels(judge_service(facts, user)) == expected
+
+
+@pytest.mark.parametrize(
+    "high, most, expected",
+    [
+        ("30064771072", "34359738368", [OK]),
+        ("2147483648", "infinity", [PROBLEM]),
+        ("infinity", "2147483648", [PROBLEM]),
+        ("infinity", "infinity", []),
+    ],
+)
+def test_the_services_memory(high, most, expected):
+    assert levels(service.judge_memory({"MemoryHigh": high, "MemoryMax": most})) == expected
+
+
+def test_folders_that_the_services_sandbox_keeps_closed_are_found(tmp_path):
+    (tmp_path / "config.toml").write_text(
+        '[daemon]\nstate_dir = "/var/lib/stemd"\n[[rule]]\nname = "r"\ninbox = "/srv/nas/in"\n'
+        'outbox = "/home/ada/out"\nmodel = "demo"\nreview = "/srv/listen"\n'
+    )
+    settings = load(tmp_path / "config.toml")
+    unit = {
+        "StateDirectory": "stemd",
+        "ReadWritePaths": "-/srv/nas -/srv/x",
+        "BindPaths": "-/home/ada/out:/home/ada/out:rbind",
+    }
+    (closed,) = service.judge_folders(unit, settings)
+    assert closed.level is PROBLEM
+    assert "/srv/listen" in closed.text
+    assert levels(service.judge_folders(unit | {"ReadWritePaths": "-/srv/nas -/srv/listen"}, settings)) == [OK]
+    assert levels(service.judge_folders({}, settings)) == [PROBLEM] * 4
+
+
+def test_only_the_services_own_configuration_is_held_against_it(tmp_path):
+    (tmp_path / "config.toml").write_text('[[rule]]\nname = "r"\ninbox = "in"\noutbox = "out"\n')
+    settings = load(tmp_path / "config.toml")
+    started = SERVICE | {"ExecStart": f"{{ argv[]=/opt/stemd run --config {settings.path} ; }}"}
+    assert service.serves(started, settings)
+    assert not service.serves(started, None)
+    assert not service.serves(SERVICE | {"ExecStart": "stemd run --config /etc/stemd/config.toml"}, settings)
+    assert not service.serves({"LoadState": "not-found"}, settings)
+    assert service.environment({"Environment": 'HF_HOME=/var/cache/stemd "A=b c"'}) == {
+        "HF_HOME": "/var/cache/stemd", "A": "b c"
+    }  # fmt: skip
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root may act as another user")
+def test_folders_are_tried_with_the_rights_of_the_services_user(tmp_path):
+    closed = tmp_path / "closed"
+    closed.mkdir(mode=0o700)
+    assert folders.attempt(closed).fault == ""
+    with acting_as("nobody"):
+        assert folders.attempt(Path("/")).fault == "Permission denied"
+        assert not os.access(closed, os.R_OK, effective_ids=True)
+    assert (os.geteuid(), os.getegid()) == (0, 0)
+    assert folders.attempt(closed).fault == ""
 
 
 @pytest.mark.parametrize(
@@ -202,7 +269,7 @@ def test_the_ledgers_file(tmp_path, header, version, expected):
 def test_a_check_that_breaks_is_a_finding(monkeypatch, tmp_path):
     module = importlib.import_module("stemd.doctor.examine")  # the package's name for it is the function
     monkeypatch.setattr(
-        module, "_checks", lambda _: [("memory", lambda: 1 / 0), ("clock", lambda: [Finding("clock", OK, "")])]
+        module, "_checks", lambda *_: [("memory", lambda: 1 / 0), ("clock", lambda: [Finding("clock", OK, "")])]
     )
     found = list(module.examine(lambda: tmp_path))
     assert [finding.area for finding in found] == ["stemd", "config", "memory", "clock"]

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import contextlib
+import os
 import platform
 from functools import partial
 from typing import TYPE_CHECKING
@@ -9,12 +11,13 @@ from typing import TYPE_CHECKING
 from stemd import __version__
 from stemd.config import ConfigError, load
 from stemd.doctor import folders, graphics, machine, programs, service, stores
+from stemd.doctor.actor import acting_as
 from stemd.doctor.finding import Finding, ok, problem
 from stemd.errors import StemdError
 from stemd.ledger.store import path_of
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Iterator
+    from collections.abc import Callable, Iterable, Iterator, Mapping
     from pathlib import Path
 
     from stemd.config import Settings
@@ -35,22 +38,37 @@ def examine(find_config: Callable[[], Path]) -> Iterator[Finding]:
             yield problem("config", f"{error.source}: {mistake.key} {mistake.message}", mistake.suggestion)
     except StemdError as error:
         yield problem("config", error.message, error.hint)
-    for area, check in _checks(settings):
+    unit = service.facts()
+    if service.serves(unit, settings):
+        os.environ.update(service.environment(unit))  # models are looked for where the service keeps them
+    for area, check in _checks(settings, unit):
         yield from _guarded(area, check)
 
 
-def _checks(settings: Settings | None) -> Iterator[tuple[str, Callable[[], Iterable[Finding]]]]:
-    """What to look at; without settings, only what needs none."""
+def _checks(
+    settings: Settings | None, unit: Mapping[str, str]
+) -> Iterator[tuple[str, Callable[[], Iterable[Finding]]]]:
+    """What to look at; without settings, only what needs none. unit: what systemd says of the service."""
     formats = {rule.format for rule in settings.rules} if settings else set()
     reserve = int(settings.resources.ram_reserve_gb * _GIB) if settings else 2 * _GIB
     yield "ffmpeg", partial(programs.check, formats)
     yield "machine", partial(machine.check, reserve)
     yield "GPU", partial(graphics.check, settings.resources.device if settings else "auto")
     if settings:
-        yield "folders", partial(folders.check, settings)
+        yield "folders", partial(_folders, settings, unit)
         yield "ledger", partial(stores.ledger, path_of(settings.daemon.state_dir))
         yield "models", partial(stores.models, settings)
-    yield "systemd", service.check
+    yield "systemd", partial(service.judge, unit, service.examiner())
+    if settings and service.serves(unit, settings):
+        yield "service memory", partial(service.judge_memory, unit)
+        yield "sandbox", partial(service.judge_folders, unit, settings)
+
+
+def _folders(settings: Settings, unit: Mapping[str, str]) -> list[Finding]:
+    """Try the folders, with the rights of the service's user where root examines."""
+    owner = unit.get("User", "") if service.serves(unit, settings) else ""
+    with acting_as(owner) if owner and os.geteuid() == 0 else contextlib.nullcontext():
+        return list(folders.check(settings))
 
 
 def _guarded(area: str, check: Callable[[], Iterable[Finding]]) -> Iterator[Finding]:

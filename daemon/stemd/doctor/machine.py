@@ -8,6 +8,8 @@ import time
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+import psutil
+
 from stemd import tools
 from stemd.doctor.finding import Finding, ok, problem, warning
 from stemd.errors import StemdError
@@ -29,7 +31,7 @@ _FINISHED = 1_760_000_000
 def check(reserve: int, proc: Path = Path("/proc")) -> Iterator[Finding]:
     """Look at the machine. reserve: bytes of memory that the settings leave to others."""
     yield judge_processor((proc / "cpuinfo").read_text(), platform.machine(), len(os.sched_getaffinity(0)))
-    yield from judge_memory(measure(), reserve)
+    yield from judge_memory(measure(), reserve, psutil.virtual_memory().total)
     limits = proc / "sys/fs/inotify"
     yield from judge_inotify(_number(limits / "max_user_watches"), _number(limits / "max_user_instances"))
     yield judge_clock(time.time(), exact=synchronised())
@@ -48,13 +50,14 @@ def judge_processor(cpuinfo: str, machine: str, cores: int) -> Finding:
     return ok("processor", told + (f" ({', '.join(has)})" if has else ""))
 
 
-def judge_memory(headroom: Headroom, reserve: int) -> Iterator[Finding]:
-    """Compare what there is with what a separation needs at least."""
+def judge_memory(headroom: Headroom, reserve: int, physical: int) -> Iterator[Finding]:
+    """Compare what there is with what a separation needs at least. physical: bytes of the whole machine."""
     if headroom.ram is None or headroom.ram_total is None:
         yield warning("memory", "could not be measured", "; ".join(headroom.problems) or "see /proc/meminfo")
         return
     total, free = headroom.ram_total, max(0, headroom.ram - reserve)
-    told = f"{total / _GIB:.1f} GiB, {headroom.ram / _GIB:.1f} free, {reserve / _GIB:.1f} of it left to others"
+    group = f" (its control group allows no more of the machine's {physical / _GIB:.1f})" if total < physical else ""
+    told = f"{total / _GIB:.1f} GiB{group}, {headroom.ram / _GIB:.1f} free, {reserve / _GIB:.1f} of it left to others"
     if total - reserve < _TIGHT:
         yield problem("memory", told, "too little for most models: lower ram_reserve_gb, or take preset low-memory")
     elif total < _SMALL or free < _TIGHT:
