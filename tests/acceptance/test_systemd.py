@@ -19,6 +19,12 @@ BLOCKED = ROOT / "tests/fakes/blocked.py"
 UNSHARE = ["unshare", "--pid", "--fork", "--kill-child", "--mount", "--uts", "--ipc", "--cgroup", "--mount-proc"]
 TARGETS = ("default", "sysinit", "basic", "shutdown", "multi-user", "local-fs", "remote-fs", "network", "sockets")
 PORT = 18340
+COMMANDS = {
+    "stemd": "run --log-format journal",
+    "stemd-web": f"web --port {PORT}",
+    "stemd-report": "report --since 24h --html /var/lib/stemd/report.html",
+    "stemd-alerts": "alerts",
+}
 CONFIG = """
 [daemon]
 state_dir = "/var/lib/stemd"
@@ -115,19 +121,16 @@ def machine(tmp_path_factory):
         "var/cache",
         "srv/in",
         "srv/out",
-        "units/stemd.service.d",
-        "units/stemd-web.service.d",
+        *(f"units/{name}.service.d" for name in COMMANDS),
     ):
         (folder / place).mkdir(parents=True)
     for target in TARGETS:
         (folder / f"units/{target}.target").write_text(f"[Unit]\nDescription={target}\nDefaultDependencies=no\n")
-    for name in ("stemd.service", "stemd-web.service"):
-        shutil.copy(ROOT / "systemd" / name, folder / "units")
+    for name, words in COMMANDS.items():
+        shutil.copy(ROOT / f"systemd/{name}.service", folder / "units")
+        (folder / f"units/{name}.service.d/test.conf").write_text(here(folder, name, words))
     (folder / "units/stemd.service.d/folders.conf").write_text(drop_in(["/srv/in", "/srv/out"]))
-    (folder / "units/stemd.service.d/test.conf").write_text(
-        here(folder, "stemd", "run --log-format journal") + "WatchdogSec=12\nRestartSec=1\n"
-    )
-    (folder / "units/stemd-web.service.d/test.conf").write_text(here(folder, "web", f"web --port {PORT}"))
+    (folder / "units/stemd.service.d/quick.conf").write_text("[Service]\nWatchdogSec=12\nRestartSec=1\n")
     with (folder / "boot.log").open("w") as log:
         booted = subprocess.Popen(
             [*UNSHARE, Path(__file__).with_name("boot-systemd"), folder],
@@ -207,7 +210,7 @@ def test_it_sees_nothing_that_is_not_its_business(stemd):
 def test_the_pages_are_served_and_may_write_nothing_but_the_ledger(stemd):
     stemd.run("systemctl", "start", "stemd-web")
     page = ["python3", "-c", f"import urllib.request as u; print(u.urlopen('http://127.0.0.1:{PORT}/').status)"]
-    log = stemd.folder / "web.log"
+    log = stemd.folder / "stemd-web.log"
     assert wait(lambda: stemd.run(*page, check=False).stdout.strip() == "200", 60), log.read_text()
     main = stemd.run("systemctl", "show", "stemd-web", "--property=MainPID", "--value").stdout.strip()
     inside = ["nsenter", "-t", main, "-m", "-S", "64123", "-G", "64123"]
@@ -215,6 +218,26 @@ def test_the_pages_are_served_and_may_write_nothing_but_the_ledger(stemd):
         assert stemd.run(*inside, "touch", f"{place}/x", check=False).returncode != 0, place
     assert stemd.run(*inside, "test", "-w", "/var/lib/stemd/ledger.sqlite3", check=False).returncode == 0
     stemd.run("systemctl", "stop", "stemd-web")
+
+
+def test_the_report_is_drawn_from_inside_its_sandbox(stemd):
+    stemd.run("systemctl", "start", "stemd-report")
+    assert (stemd.folder / "var/lib/stemd/report.html").read_text().startswith("<!doctype html>")
+
+
+def test_alerts_end_where_nobody_is_named_and_tell_what_fails(stemd):
+    told, log = stemd.folder / "var/lib/stemd/told", stemd.folder / "stemd-alerts.log"
+    stemd.run("systemctl", "start", "stemd-alerts")
+    assert wait(lambda: log.exists() and "nobody is to be told" in log.read_text())
+    write = 'printf "%s" "$STEMD_TEXT" >/var/lib/stemd/told'
+    stemd.configure(more=f"[notify]\ncommand = ['/bin/sh', '-c', '{write}']\nevents = ['failed']\n")
+    stemd.run("systemctl", "restart", "stemd-alerts")
+    assert wait(lambda: "tells of failed" in log.read_text()), log.read_text()
+    assert wait((stemd.folder / "var/lib/stemd/alerts.json").exists)
+    (stemd.folder / "srv/in/letter.wav").write_text("no sound at all")
+    assert wait(told.exists, 90), log.read_text() + stemd.log
+    assert told.read_text().startswith("letter.wav failed: ")
+    stemd.run("systemctl", "stop", "stemd-alerts")
 
 
 def test_a_good_configuration_is_taken_over_and_a_bad_one_is_not(stemd):
@@ -334,9 +357,9 @@ def bare(machine):
     if reason := why_no_installation():
         pytest.skip(reason)
     machine.run("systemctl", "stop", "stemd", check=False)
-    for name in ("stemd.service", "stemd-web.service"):
-        shutil.rmtree(machine.folder / f"units/{name}.d")
-        (machine.folder / "units" / name).unlink()
+    for name in COMMANDS:
+        shutil.rmtree(machine.folder / f"units/{name}.service.d")
+        (machine.folder / f"units/{name}.service").unlink()
     for place in ("etc/stemd", "var/lib/stemd", "srv/in", "srv/out"):
         shutil.rmtree(machine.folder / place)
     binaries = machine.folder / "opt/stemd/venv/bin"

@@ -46,8 +46,8 @@ def history(settings):
     told.done(b"long ago.wav")
     told.failed(b"long ago too.wav")
     told.now = now - 5 * 3600
-    for name in (b"a.wav", b"b.wav", EVIL):
-        told.done(name)
+    first, *_ = [told.done(name) for name in (b"a.wav", b"b.wav", EVIL)]
+    jobs.note(ledger, first, "hook tell: ended with status 1", told.now, "hook-failed")
     told.smaller(b"large.wav")
     told.to_review(b"loud.wav")
     told.failed(b"silent.wav")
@@ -80,6 +80,7 @@ def test_a_night_is_counted(settings, history):
     assert speed.x_realtime == pytest.approx(1080 / (5 * 180 * 0.05 + 180 * 0.1))
     assert (found.checked, found.flagged, found.bleed_db) == (6, 1, pytest.approx(-32.0))
     assert found.disks[0].total >= found.disks[0].free > 0
+    assert [(each.name, each.what_to_do) for each in found.untold] == [("a.wav", "see: stemd why 3")]
     assert not found.daemon
 
 

@@ -118,6 +118,11 @@ def test_what_the_journal_does_not_take_is_a_line(tmp_path, capsys):
         (Retry(2, "full", counts=False, code="outbox-full"), {"code": "outbox-full"}, "DEBUG"),
         (Retry(2, "gone", counts=False, code="outbox-missing"), {"code": "outbox-full"}, "WARNING"),
         (Retry(2, "gone", counts=False, code="outbox-missing"), {"stage": Stage.RETIRE, "code": "no-audio"}, "WARNING"),
+        (
+            Retry(2, "gone", counts=False, code="outbox-missing"),
+            {"stage": Stage.RETIRE, "code": "no-audio", "due": 1e9},
+            "DEBUG",
+        ),
         (Retry(0, "separate was interrupted", counts=False), {}, "INFO"),
     ],
 )

@@ -27,6 +27,7 @@ _HOUR: Final = 3600
 _DAY: Final = 24 * _HOUR
 _FEW_HOURS: Final = 3 * _DAY
 """Up to so long a report counts by the hour, beyond by the day."""
+_HOOKS: Final = ("hook-failed", "hook-timeout", "hook-interrupted")
 _WORSE: Final = frozenset({*MEMORY_CODES, "no-gpu"})
 """Codes after which a separation goes on smaller or elsewhere."""
 
@@ -82,6 +83,7 @@ class Report:
 
     done: with results of their own; doubles: how many were answered from those. review: a listener decides.
     held: would need more memory. stuck: wait for their surroundings. degraded: went on smaller or elsewhere.
+    untold: delivered, but their rule's command failed.
     bleed_db: median of the checks' scores; None where there were no vocals. slot: seconds that a slot covers.
     """
 
@@ -95,6 +97,7 @@ class Report:
     failed: tuple[Recording, ...]
     stuck: tuple[Recording, ...]
     degraded: tuple[Recording, ...]
+    untold: tuple[Recording, ...]
     cancelled: int
     waiting: int
     running: int
@@ -127,7 +130,8 @@ def gather(settings: Settings, ledger: Ledger, since: float, until: float) -> Re
         doubles=sum(job.status is Status.DONE and job.twin is not None for job in ended),
         review=_recordings(review, heard), held=_recordings((job for job in held if not job.for_review), heard),
         failed=_recordings(failed, heard), stuck=_recordings(jobs.stuck(ledger), heard),
-        degraded=_degraded(ledger, since, costs), cancelled=sum(job.status is Status.CANCELLED for job in ended),
+        degraded=_degraded(ledger, since, costs), untold=_untold(ledger, since),
+        cancelled=sum(job.status is Status.CANCELLED for job in ended),
         waiting=counts[Status.WAITING], running=counts[Status.RUNNING], audio_seconds=sum(job.seconds for job in done),
         delivered_bytes=figures.delivered_bytes(ledger, since), speeds=_speeds(costs), checked=len(heard),
         flagged=sum(each.flags > 0 for each in heard.values()), bleed_db=median(scores) if scores else None,
@@ -161,6 +165,17 @@ def _degraded(ledger: Ledger, since: float, costs: Iterable[Cost]) -> tuple[Reco
             why += f"; done on {cost.device}, batch {cost.batch}, segment {cost.segment:g} s"
         told.append(Recording(job.id, job.rule, readable(job.name), job.changed, job.seconds, why=why))
     return tuple(told)
+
+
+def _untold(ledger: Ledger, since: float) -> tuple[Recording, ...]:
+    """Tell for which recordings the command after delivery failed."""
+    numbers = sorted({step.job for step in figures.steps(ledger, since=since, codes=_HOOKS)})
+    found = [jobs.get(ledger, number) for number in numbers]
+    why = "delivered; its rule's command failed"
+    return tuple(
+        Recording(job.id, job.rule, readable(job.name), job.changed, job.seconds, None, why, f"see: stemd why {job.id}")
+        for job in found
+    )
 
 
 def _speeds(costs: Iterable[Cost]) -> tuple[Speed, ...]:

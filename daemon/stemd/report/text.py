@@ -47,6 +47,7 @@ def _lines(report: Report) -> Iterator[str]:
     yield from _named("failed", report.failed)
     yield from _named("held for want of memory", report.held)
     yield from _named("wait for their surroundings", report.stuck)
+    yield from _named("commands that failed", report.untold)
     yield from _named("to review", report.review)
     yield from _named("went on smaller or slower", report.degraded)
     yield from (

@@ -42,7 +42,8 @@ def severity(job: Job, outcome: Outcome, change: Change) -> str:
     interrupted = isinstance(outcome, Retry) and not outcome.counts and not outcome.code
     if interrupted or change.status is Status.CANCELLED:
         return "INFO"
-    told_before = isinstance(outcome, Retry) and not outcome.counts and outcome.code == job.code
+    same = outcome.code == job.code or (job.failing and job.due > 0)  # a failing job keeps the code of its failure
+    told_before = isinstance(outcome, Retry) and not outcome.counts and same
     return "DEBUG" if told_before else "WARNING"
 
 
