@@ -148,6 +148,19 @@ def test_without_a_ledger_the_reason_is_told(studio, tmp_path):
     assert (answer.status_code, answer.json()["code"]) == (503, "no-ledger")
 
 
+def test_what_a_daemon_has_done_is_measured(reading):
+    told = read(reading.client(TOKEN))
+    run = (("device", "cpu"), ("model", "htdemucs"))
+    assert told["stemd_up",] == 1
+    assert told[("stemd_audio_seconds_total", *run)] == pytest.approx(8)
+    assert told[("stemd_separation_seconds_total", *run)] == pytest.approx(0.8)
+    assert told["stemd_jobs_ended_total", ("status", "held")] == 1
+    assert (told["stemd_results_checked_total",], told["stemd_results_flagged_total",]) == (1, 1)
+    assert told["stemd_bleed_decibels_bucket", ("le", "-40")] == 1
+    for stage in ("take", "normalise", "separate", "check", "deliver"):
+        assert told["stemd_stage_duration_seconds_count", ("stage", stage)] == 1
+
+
 STORY = [
     ("take", "waiting"), ("take", "running"), ("normalise", "waiting"), ("normalise", "running"), ("retire", "running"),
     ("retire", "done"),
