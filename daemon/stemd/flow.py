@@ -39,6 +39,8 @@ def after(job: Job, outcome: Outcome) -> Change:
 
 def _finished(job: Job, outcome: Finished) -> Change:
     text = outcome.note or f"{job.stage} finished"
+    if job.again:
+        return Change(Stage.RETIRE, Status.DONE, text, again=False, facts=outcome)
     if job.stage is Stage.DELIVER and job.for_review:
         return Change(job.stage, Status.HELD, text, reason=why_held(job.present), facts=outcome)
     following = job.stage.following
@@ -86,6 +88,8 @@ def failing(job: Job, fault: Failed) -> Change:
     """
     if job.stage is Stage.RECHECK:
         return _not_looked(fault.message)
+    if job.again:
+        return as_before(f"{fault.message}; {fault.hint}", fault.code)
     if job.others and not job.approved and not job.failing:
         return given_up(job, fault.message)
     return _put_aside(job, fault)
@@ -146,7 +150,19 @@ def held(job: Job, reason: str, code: str) -> Change:
 
 def cancelled(job: Job, text: str, code: str = "") -> Change:
     """Nothing more is done; the source stays where it is."""
+    if job.again:
+        return as_before(text, code)
     return Change(job.stage, Status.CANCELLED, text, code=code, reason=text)
+
+
+def redelivered(who: str) -> Change:
+    """The files of a job that is done are made once more; its source has been dealt with."""
+    return Change(Stage.DELIVER, Status.WAITING, f"{who} asked for its files once more", again=True)
+
+
+def as_before(why: str, code: str = "") -> Change:
+    """Files that were to be made once more are not: the job stays as it was, done."""
+    return Change(Stage.RETIRE, Status.DONE, f"not delivered again: {why}", code=code, again=False)
 
 
 def reviewable(job: Job) -> Job:

@@ -1,7 +1,8 @@
 """Kept separations: results/<key>/ holds every stem that was made of one sound in one way, for whoever needs it.
 
 The key stands for the computation, not for the stems that were asked for: a folder that lacks some is extended.
-`separation.json` in it names the stems that are whole and what the engine said of the last run.
+`separation.json` in it names the stems that are whole and what the engine said of the last run. Beside them,
+results/<key>/<job>/ holds what else a delivery needs, for each job that is done with them.
 """
 
 from __future__ import annotations
@@ -96,6 +97,28 @@ def add(folder: Path, made: Mapping[str, Path], facts: Mapping[str, Any]) -> Non
 def touch(folder: Path) -> None:
     """Note that a result was used."""
     folder.touch()
+
+
+def put_by(work: Path, folder: Path) -> None:
+    """Keep what a job that is done knew of its recording beside its stems, so that they can be delivered once more.
+
+    work: the job's folder, which goes. folder: of the result. Raises EnvironmentFault.
+    """
+    kept = folder / work.name
+    with faults_in("state", folder):
+        drop_tree(kept)
+        work.rename(kept)
+        sync_folder(folder)
+
+
+def bring_back(folder: Path, work: Path) -> None:
+    """Undo `put_by`; nothing if that was done before. Raises EnvironmentFault."""
+    kept = folder / work.name
+    with faults_in("state", work.parent):
+        if kept.exists():
+            drop_tree(work)
+            kept.rename(work)
+            sync_folder(work.parent)
 
 
 def trim(results: Path, limit: float, needed: Collection[str]) -> list[str]:

@@ -15,7 +15,9 @@ sys.path.insert(0, str(Path(__file__).parents[1] / "fakes"))
 from workers import FakeWorkers
 
 from stemd.config import load
-from stemd.ledger import jobs, open_for_asking
+from stemd.ledger import jobs, open_for_asking, requests
+from stemd.model import Status
+from stemd.results import bring_back
 from stemd.service.daemon import Service
 
 TOP = """
@@ -79,6 +81,25 @@ class House:
         finally:
             ledger.close()
 
+    def ask(self, verb, job):
+        """Leave a request, let the daemon work, and give its answer."""
+        ledger = open_for_asking(self.home / "state")
+        number = requests.ask(ledger, verb, who="ann", now=1.0, job=job)
+        ledger.close()
+        self.work()
+        ledger = open_for_asking(self.home / "state")
+        try:
+            return requests.find(ledger, number)
+        finally:
+            ledger.close()
+
+    def job(self, number):
+        ledger = open_for_asking(self.home / "state")
+        try:
+            return jobs.get(ledger, number)
+        finally:
+            ledger.close()
+
     def kept(self):
         return [folder for folder in (self.home / "state/results").iterdir() if folder.is_dir()]
 
@@ -122,3 +143,82 @@ def test_no_more_is_kept_than_was_asked_for(house):
     house.work()
     assert house.files("r") == ["song/manifest.json", "song/vocals.wav"]
     assert house.kept() == []
+
+
+def delivered(house, more='stems = ["vocals", "no_vocals"]'):
+    house.rules(r=more)
+    house.record("r")
+    house.work()
+    return house
+
+
+def test_files_are_made_once_more_in_another_format_and_under_other_names(house):
+    delivered(house)
+    before = {path: (house.home / "r/out" / path).read_bytes() for path in house.files("r")}
+    house.rules(r='stems = ["vocals", "no_vocals"]\nformat = "flac"\nnames = "{track} - {stem}.{ext}"')
+    answer = house.ask("redeliver", 1)
+    assert answer.ok, answer.answer
+    assert len(house.network.asked) == 1
+    new = set(house.files("r")) - set(before)
+    assert new == {"song - manifest.json", "song - no_vocals.flac", "song - vocals.flac"}
+    assert {path: (house.home / "r/out" / path).read_bytes() for path in before} == before
+    assert (house.job(1).status, house.job(1).again) == (Status.DONE, False)
+    assert [path.name for path in (house.home / "r/in").rglob("*") if path.is_file()] == ["song.wav"]
+    assert any("ann asked for its files once more" in text for text in house.story(1))
+    assert not list((house.home / "state/work").iterdir())
+    assert house.ask("redeliver", 1).ok
+    assert "song - vocals (2).flac" in house.files("r")
+
+
+def test_the_source_need_not_be_there_any_more(house):
+    """Nor does a daemon's death between the two steps of a redelivery's beginning matter."""
+    delivered(house, 'stems = ["vocals"]\nsource = "delete"')
+    bring_back(house.kept()[0], house.home / "state/work/1")
+    assert house.ask("redeliver", 1).ok
+    assert house.files("r")[:2] == ["song (2)/manifest.json", "song (2)/vocals.wav"]
+
+
+def test_a_result_that_is_gone_is_said_with_what_to_do_and_that_helps(house):
+    delivered(house)
+    for folder in house.kept():
+        (folder / "vocals.wav").unlink()
+    answer = house.ask("redeliver", 1)
+    assert not answer.ok
+    assert "the stems of job 1 are not kept any more; take its files out of the outbox, then put" in answer.answer
+    assert "r/in/_done/song.wav into" in answer.answer
+    assert house.job(1).status is Status.DONE
+    (house.home / "r/out/song").rename(house.home / "elsewhere")
+    (house.home / "r/in/_done/song.wav").rename(house.home / "r/in/song.wav")
+    house.work()
+    assert house.files("r") == ["song/manifest.json", "song/no_vocals.wav", "song/vocals.wav"]
+    assert house.network.asked[1:] == [("vocals",)]
+
+
+def test_a_rule_that_asks_for_another_separation_now_is_no_redelivery(house):
+    delivered(house)
+    house.rules(r='stems = ["drums"]')
+    answer = house.ask("redeliver", 1)
+    assert not answer.ok
+    assert "asks for another separation now" in answer.answer
+    assert house.files("r") == ["song/manifest.json", "song/no_vocals.wav", "song/vocals.wav"]
+
+
+def test_only_what_was_delivered_is_delivered_again(house):
+    delivered(house)
+    house.record("r", name="twin.wav")
+    house.work()
+    answer = house.ask("redeliver", 2)
+    assert (answer.ok, answer.answer.rpartition("; ")[2]) == (False, "stemd redeliver 1")
+
+
+def test_a_redelivery_that_cannot_be_done_leaves_everything_as_it_was(house):
+    """The source stays in the archive and the job is done, with the reason in its story."""
+    delivered(house)
+    (house.home / "state/results").joinpath(house.job(1).key, "1/mix.json").write_text("{}")
+    assert house.ask("redeliver", 1).ok
+    assert house.job(1).status is Status.DONE
+    assert any("not delivered again: " in text for text in house.story(1))
+    assert [str(path.relative_to(house.home / "r/in")) for path in (house.home / "r/in").rglob("*.wav")] == [
+        "_done/song.wav"
+    ]
+    assert len(house.kept()) == 1

@@ -79,8 +79,8 @@ def test_a_transition_hits_the_row_it_was_made_for_and_leaves_its_event(ledger):
 
 def test_an_arrow_that_does_not_exist_is_refused(ledger):
     (job,) = arrive(ledger)
-    with pytest.raises(StemdError, match="cannot go from waiting to done"):
-        jobs.apply(ledger, job, Change(Stage.RETIRE, Status.DONE, "cheat"), NOW)
+    with pytest.raises(StemdError, match="cannot go from waiting to failed"):
+        jobs.apply(ledger, job, Change(Stage.RETIRE, Status.FAILED, "cheat"), NOW)
 
 
 def test_events_can_only_be_added(ledger, tmp_path):

@@ -17,6 +17,31 @@ def at(stage: Stage, **more) -> Job:
     return replace(JOB, stage=stage, **more)
 
 
+AGAIN = at(Stage.DELIVER, again=True)
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        flow.after(AGAIN, Finished("3 files")),
+        flow.after(AGAIN, BAD),
+        flow.after(replace(AGAIN, attempts=3), Retry(2, "the encoder died", counts=True)),
+        flow.recovered(replace(AGAIN, interruptions=flow.MAX_INTERRUPTIONS - 1)),
+        flow.cancelled(replace(AGAIN, status=Status.WAITING), "cancelled by ann"),
+    ],
+)
+def test_a_job_that_is_delivered_once_more_is_done_however_that_ends(change):
+    """Its source has been dealt with: nothing may put it aside now."""
+    assert (change.stage, change.status, change.again) == (Stage.RETIRE, Status.DONE, False)
+    assert change.status in ARROWS[Status.RUNNING] & ARROWS[Status.WAITING]
+
+
+def test_a_redelivery_waits_for_its_surroundings_and_outlasts_the_daemon():
+    full = flow.after(AGAIN, Retry(30, "no space left", counts=False, code="outbox-full"))
+    for change in (full, flow.recovered(AGAIN)):
+        assert (change.stage, change.status, change.again) == (Stage.DELIVER, Status.WAITING, None)
+
+
 @pytest.mark.parametrize(
     "job, outcome, stage, status",
     [

@@ -1,4 +1,4 @@
-"""Commands that ask something of the daemon: retry, cancel, pause, resume. They only leave requests."""
+"""Commands that ask something of the daemon: retry, redeliver, cancel, pause, resume. They only leave requests."""
 
 from __future__ import annotations
 
@@ -14,6 +14,11 @@ JobOrPath = Annotated[str, typer.Argument(metavar="JOB", help="The job's number,
 def retry(job: JobOrPath, config: ConfigPath = None) -> None:
     """Try a failed, cancelled, held or waiting job again from the beginning."""
     typer.echo(ask(config, "retry", job))
+
+
+def redeliver(job: JobOrPath, config: ConfigPath = None) -> None:
+    """Make the files of a delivered recording once more from the stems that are kept, as its rule wants them now."""
+    typer.echo(ask(config, "redeliver", job))
 
 
 def cancel(job: JobOrPath, config: ConfigPath = None) -> None:

@@ -114,6 +114,8 @@ def _columns(job: Job, change: Change, now: float) -> dict[str, Any]:
         columns["reasons"] = json.dumps(change.reasons)
     if change.approved is not None:
         columns["approved"] = change.approved
+    if change.again is not None:
+        columns["again"] = change.again
     if change.twin is not None:
         columns["twin"] = change.twin or None
     if change.present is not None:
@@ -294,7 +296,7 @@ def _job(row: dict[str, Any]) -> Job:
     row |= {
         "path": bytes(row["path"]), "name": bytes(row["name"]), "stage": Stage(row["stage"]),
         "status": Status(row["status"]), "reasons": tuple(json.loads(row["reasons"])),
-        "approved": bool(row["approved"]),
+        "approved": bool(row["approved"]), "again": bool(row["again"]),
         "others": tuple(Result(**{**other, "reasons": tuple(other["reasons"])}) for other in json.loads(row["others"])),
     }  # fmt: skip
     return Job(stat=stat, **row)

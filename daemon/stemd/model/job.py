@@ -44,7 +44,7 @@ class Status(StrEnum):
 
 
 ARROWS: dict[Status, frozenset[Status]] = {
-    Status.WAITING: frozenset({Status.WAITING, Status.RUNNING, Status.HELD, Status.CANCELLED}),
+    Status.WAITING: frozenset({Status.WAITING, Status.RUNNING, Status.HELD, Status.DONE, Status.CANCELLED}),
     Status.RUNNING: frozenset({Status.WAITING, Status.HELD, Status.DONE, Status.FAILED, Status.CANCELLED}),
     Status.HELD: frozenset({Status.WAITING, Status.FAILED, Status.CANCELLED}),
     Status.DONE: frozenset({Status.WAITING}),
@@ -87,6 +87,7 @@ class Job:
     twin: the job of the same content, rule and recipe that answers for this one.
     result, preset, model: which of its results the job is at, and what that is made with instead of the rule's own.
     others: its other results, kept beside it until one is approved.
+    again: whether it was delivered before, and its files are made once more from the kept result.
     seconds: length of the recording; 0 until NORMALISE has read it.
     created, changed: Unix time in seconds.
     """
@@ -115,6 +116,7 @@ class Job:
     model: str = ""
     others: tuple[Result, ...] = ()
     seconds: float = 0.0
+    again: bool = False
     created: float = 0.0
     changed: float = 0.0
 

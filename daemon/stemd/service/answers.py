@@ -12,12 +12,13 @@ from stemd.inbox import stat_of
 from stemd.ledger import facts, jobs
 from stemd.model import Finished, Job, Status, effective
 from stemd.model.presets import PRESETS
+from stemd.service.redelivery import make_ready
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
 
     from stemd.ledger.requests import Request
-    from stemd.model import Change
+    from stemd.model import Change, Rule
     from stemd.service.daemon import Service
 
 _RETRIED: Final = frozenset({Status.FAILED, Status.CANCELLED, Status.HELD, Status.WAITING})
@@ -71,7 +72,7 @@ def _resume(asked: Asked) -> str:
 
 def _retry(asked: Asked) -> str:
     job = asked.job()
-    if job.status not in _RETRIED:
+    if job.status not in _RETRIED or job.again:
         raise StemdError(
             "not-now", f"job {job.id} is {job.status}; only what waits, failed or is held is tried again",
             f"see: stemd why {job.id}",
@@ -97,7 +98,7 @@ def _cancel(asked: Asked) -> str:
         asked.service.endings.cancel(job, text)
         return f"job {job.id} stops; its source stays where it is"
     asked.change(job, flow.cancelled(job, text))
-    asked.service.endings.clear(job.id)
+    asked.service.endings.clear(job)
     copy = "; its copy in the review folder is taken back unless somebody changed it" if job.for_review else ""
     return f"job {job.id} is cancelled; its source stays where it is{copy}"
 
@@ -120,11 +121,9 @@ def _rerun(asked: Asked) -> str:
     """Have another result made beside those that wait for the listener."""
     job = flow.reviewable(asked.job())
     preset, model = (str(asked.request.details.get(key) or "") for key in ("preset", "model"))
-    rule = asked.service.settings.rule(job.rule)
     if preset not in PRESETS:
         raise StemdError("unknown-preset", f"there is no preset {preset!r}", f"the presets are: {', '.join(PRESETS)}")
-    if rule is None:
-        raise StemdError("no-such-rule", f'there is no rule "{job.rule}" in config.toml', "write it again, then reload")
+    rule = _rule_of(asked, job)
     wanted = effective(rule, preset, model).recipe
     for result in job.results:
         if effective(rule, result.preset, result.model).recipe == wanted:
@@ -136,6 +135,33 @@ def _rerun(asked: Asked) -> str:
     return f"job {job.id} is separated once more with preset {preset}"
 
 
+def _redeliver(asked: Asked) -> str:
+    """Have the files made once more, as the rule wants them now, of the stems that are kept."""
+    job, told = asked.job(), "its files are made once more from the stems that are kept"
+    if job.again:
+        return f"job {job.id}: {told}, as was asked before"
+    if job.twin is not None:
+        raise StemdError(
+            "not-now", f"job {job.id} is the same recording as job {job.twin}, which was delivered for both",
+            f"stemd redeliver {job.twin}",
+        )  # fmt: skip
+    if job.status is not Status.DONE:
+        raise StemdError(
+            "not-now", f"job {job.id} is {job.status}; only what was delivered is delivered once more",
+            f"see: stemd why {job.id}",
+        )  # fmt: skip
+    make_ready(asked.service.state, job, _rule_of(asked, job), facts.artifacts(asked.service.ledger, job.id))
+    asked.change(job, flow.redelivered(asked.who))
+    return f"job {job.id}: {told}"
+
+
+def _rule_of(asked: Asked, job: Job) -> Rule:
+    rule = asked.service.settings.rule(job.rule)
+    if rule is None:
+        raise StemdError("no-such-rule", f'there is no rule "{job.rule}" in config.toml', "write it again, then reload")
+    return rule
+
+
 VERBS: Final[Mapping[str, Callable[[Asked], str]]] = {
     "pause": _pause,
     "resume": _resume,
@@ -144,4 +170,5 @@ VERBS: Final[Mapping[str, Callable[[Asked], str]]] = {
     "approve": _approve,
     "reject": _reject,
     "rerun": _rerun,
+    "redeliver": _redeliver,
 }

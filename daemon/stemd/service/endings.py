@@ -9,13 +9,13 @@ from typing import TYPE_CHECKING
 from loguru import logger
 
 from stemd import flow
-from stemd.files import drop_tree
+from stemd.errors import EnvironmentFault
 from stemd.ledger import albums, facts, jobs, stopping
 from stemd.ledger.jobs import Stale
 from stemd.model import Stage, Status, Withdrawn
 from stemd.results import trim
+from stemd.service.folders import put_away
 from stemd.service.logbook import log_end
-from stemd.stages import deliver
 
 if TYPE_CHECKING:
     from stemd.ledger import Ledger
@@ -49,7 +49,7 @@ class Endings:
         log_end(ended, change)
         if job.status.ended:
             self.failed += job.status is Status.FAILED
-            self.clear(job.id)
+            self.clear(job)
             album = albums.album(self._ledger, job)
             if album is not None and not album.at_work:
                 logger.bind(rule=job.rule).info("album {}: {}", album.folder.decode("utf-8", "replace"), album.told)
@@ -64,18 +64,16 @@ class Endings:
         self._runner.forget(job)
         self._planning.dispatch.forget(job)
 
-    def clear(self, job: int) -> None:
-        """Drop what was kept for a job that has ended; what cannot be dropped now is tidied at the next start."""
-        self.forget(job)
+    def clear(self, job: Job) -> None:
+        """Put away what was kept for a job that has ended; what cannot be moved now is tidied at the next start."""
+        self.forget(job.id)
         try:
-            folder = self._runner.work_folder / str(job)
-            deliver.forget(folder)
-            drop_tree(folder)
+            put_away(self._runner.work_folder / str(job.id), self._runner.results, job)
             limit = self._planning.dispatch.settings.daemon.results_gb * 1e9
             for key in trim(self._runner.results, limit, self._needed()):
                 logger.debug("dropped the kept stems {}", key[:12])
-        except OSError as fault:
-            logger.warning("job {} could not be cleaned up after: {}", job, fault)
+        except (OSError, EnvironmentFault) as fault:
+            logger.warning("job {} could not be cleaned up after: {}", job.id, fault)
 
     def _needed(self) -> set[str]:
         """The keys of separations that jobs need, those among them that are only about to look for theirs."""

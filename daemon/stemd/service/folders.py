@@ -10,6 +10,7 @@ from stemd.errors import StemdError
 from stemd.files import drop_tree
 from stemd.ledger import jobs
 from stemd.model import Status
+from stemd.results import REPORT, put_by
 from stemd.stages import deliver
 
 if TYPE_CHECKING:
@@ -17,6 +18,7 @@ if TYPE_CHECKING:
 
     from stemd.config import Settings
     from stemd.ledger import Ledger
+    from stemd.model import Job
 
 
 def prepare(settings: Settings) -> None:
@@ -46,13 +48,24 @@ def _make(folder: Path, home: Path) -> None:
         logger.warning("the folder {} is not there and cannot be made: {}", folder, fault.strerror)
 
 
+def put_away(folder: Path, results: Path, job: Job | None) -> None:
+    """Keep a finished job's folder beside its stems, for another delivery; drop that of any other ended job."""
+    deliver.forget(folder)
+    if job is not None and job.status is Status.DONE and job.twin is None and (results / job.key / REPORT).exists():
+        deliver.strip(folder)
+        put_by(folder, results / job.key)
+    drop_tree(folder)
+
+
 def tidy(state: Path, ledger: Ledger) -> None:
-    """Remove the work folders of jobs that have ended, and separations that were not finished."""
-    alive = jobs.select(ledger, statuses=(Status.WAITING, Status.RUNNING, Status.HELD))
-    kept = {str(job.id) for job in alive}
+    """Put the work folders of jobs that have ended away, and remove separations that were not finished."""
+    known = {str(job.id): job for job in jobs.select(ledger)}
     for folder in (state / "work").iterdir():
-        if folder.name not in kept:
-            deliver.forget(folder)
-            drop_tree(folder)
+        job = known.get(folder.name)
+        if job is None or job.status.ended:
+            try:
+                put_away(folder, state / "results", job)
+            except StemdError as fault:
+                logger.warning("{}: {}", fault.message, fault.hint)
     for folder in (state / "results").glob("*.tmp"):
         drop_tree(folder)

@@ -125,8 +125,8 @@ class Planning:
         lost = job.stage in _STEMS_NEEDED and not (self._state / "results" / job.key).is_dir()
         begun = job.stage not in {Stage.TAKE, Stage.RETIRE}
         if lost or (begun and not (self._state / "work" / str(job.id) / "source").exists()):
-            text = "its files in the state folder are gone; from the beginning"
-            jobs.apply(self._ledger, job, flow.retried(text), now)
+            text = "its files in the state folder are gone" + ("" if job.again else "; from the beginning")
+            jobs.apply(self._ledger, job, flow.as_before(text) if job.again else flow.retried(text), now)
             about(job).warning("{}: {}", shown(job), text)
             return False
         return True

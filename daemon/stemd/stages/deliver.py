@@ -72,6 +72,13 @@ def forget(folder: Path) -> bool:
     return all(gone)
 
 
+def strip(folder: Path) -> None:
+    """Drop what another delivery makes anew, and what is remembered of this one. folder: the job's."""
+    for name in (_MADE, *JOURNALS.values()):
+        for made in list(folder.rglob(name)):
+            drop_tree(made)
+
+
 def _shelf(work: Work, what: str) -> Shelf:
     folder = work.rule.review if what == "review" else work.rule.outbox
     if what == "review":

@@ -123,7 +123,8 @@ def _report(work: Work, card: ModelCard, stems: tuple[str, ...], kept: Path) -> 
     """Leave the job what it needs to know of its stems."""
     told = results.report(kept)
     files = {stem: told["files"][results.kept_name(stem, work.rule, card)] for stem in stems}
-    write_json(work.folder / REPORT, told | {"files": files})
+    recipe = work.rule.recipe.digest_with(card.digest)
+    write_json(work.folder / REPORT, told | {"files": files, "recipe": recipe})
 
 
 def _note(stems: tuple[str, ...], wanted: tuple[str, ...], formed: tuple[str, ...], done: dict[str, Any] | None) -> str:

@@ -75,7 +75,7 @@ def get_review(studio: Wired, job: JobNumber) -> Any:
 
 @router.post("/jobs/{job}/{verb}", response_model=Asked, status_code=202)
 def decide(studio: Wired, job: JobNumber, verb: Verb, decision: Decision) -> Any:
-    """Ask the daemon to approve, reject, separate again, retry or cancel; 409 for what does not apply (any more)."""
+    """Ask the daemon to approve, reject, rerun, retry, redeliver or cancel; 409 for what does not apply (any more)."""
     details: dict[str, Any] = {}
     match verb:
         case "approve" if decision.result:

@@ -10,7 +10,7 @@ from pydantic import BaseModel, ConfigDict, Field
 from stemd.model import Status
 
 JobNumber = Annotated[int, Path(ge=1, le=2**53, description="A number, from 1.")]
-Verb = Literal["approve", "reject", "rerun", "retry", "cancel"]
+Verb = Literal["approve", "reject", "rerun", "retry", "redeliver", "cancel"]
 
 
 class Problem(BaseModel):

@@ -1,0 +1,51 @@
+"""Whether a delivered recording can be delivered once more without any computing, and what it needs for that."""
+
+from __future__ import annotations
+
+import os
+from typing import TYPE_CHECKING
+
+from stemd.errors import StemdError
+from stemd.files import read_json
+from stemd.model import effective
+from stemd.results import REPORT, bring_back, touch
+from stemd.stages.work import folder_of
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+    from pathlib import Path
+
+    from stemd.model import Artifact, Job, Rule
+
+
+def make_ready(state: Path, job: Job, rule: Rule, made: Sequence[Artifact]) -> None:
+    """Bring the folder of a job that is done back to where its stages work. May be repeated.
+
+    state: the state folder. rule: the job's, as it is now. made: what was delivered.
+    Raises StemdError "result-gone" where the stems are not kept any more, "other-recipe" where the rule now asks for
+    others, EnvironmentFault.
+    """
+    kept = state / "results" / job.key
+    remembered = folder_of(kept, job) / REPORT
+    told = read_json(remembered) if job.key and remembered.exists() else None
+    if told is None or not all((kept / file).exists() for file in told["files"].values()):
+        raise _gone(job, rule, made)
+    if told["recipe"] != effective(rule, job.preset, job.model).recipe.digest_with(told["digest"]):
+        raise StemdError(
+            "other-recipe", f'rule "{rule.name}" asks for another separation now than the one that job {job.id} has',
+            f"put the recording into {rule.inbox} again: it is separated as far as that is not done yet",
+        )  # fmt: skip
+    bring_back(kept, state / "work" / str(job.id))
+    touch(kept)
+
+
+def _gone(job: Job, rule: Rule, made: Sequence[Artifact]) -> StemdError:
+    """Say how a recording is delivered whose stems are gone."""
+    source = os.fsdecode(job.path)
+    recording = source if os.path.lexists(source) else "the recording"
+    there = any(os.path.lexists(file.path) for file in made)
+    first = "take its files out of the outbox, then " if there else ""
+    return StemdError(
+        "result-gone", f"the stems of job {job.id} are not kept any more",
+        f"{first}put {recording} into {rule.inbox} again: it is separated anew",
+    )  # fmt: skip
