@@ -28,7 +28,15 @@ def candidate(tmp_path):
 
 
 @pytest.mark.parametrize(
-    "stage, ram", [(Stage.TAKE, 0), (Stage.NORMALISE, 128), (Stage.CHECK, 256), (Stage.DELIVER, 128), (Stage.RETIRE, 0)]
+    "stage, ram",
+    [
+        (Stage.TAKE, 0),
+        (Stage.NORMALISE, 128),
+        (Stage.CHECK, 256),
+        (Stage.RECHECK, 256),
+        (Stage.DELIVER, 128),
+        (Stage.RETIRE, 0),
+    ],
 )
 def test_every_stage_that_computes_asks_for_memory(candidate, stage, ram):
     assert candidate(1, stage).need.ram == ram * MIB

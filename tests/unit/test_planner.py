@@ -126,6 +126,12 @@ def test_the_idle_checkers_memory_is_free_for_the_next_check_and_dropped_for_a_s
     assert choose([job(2)], [], small, NOW, warm=[checker]).drops == (QUALITY,)
 
 
+def test_what_a_stage_takes_beside_its_engine_is_promised_with_it():
+    again = job(1, Stage.RECHECK, options=(cpu(ram=2),), need=Need(GIB))
+    assert choose([again], [], machine(ram=2.5), NOW).waits == {1: "needs 3.0 GiB RAM, 2.5 free"}
+    assert choose([again], [], machine(ram=3.5), NOW).starts[0].need.ram == 3 * GIB
+
+
 def test_a_check_and_an_engine_are_not_promised_the_same_memory():
     waiting = [job(1, Stage.CHECK, need=Need(GIB)), job(2, options=(cpu(ram=2),))]
     plan = choose(waiting, [], machine(ram=2.5), NOW)

@@ -41,7 +41,7 @@ class Engines:
     def find(self, candidate: Candidate) -> Verdict:
         """Find the largest rung that fits. A busy card is waited for; the CPU is for when no card has room."""
         need = candidate.need
-        there = [_with_disk(option, need) for option in candidate.options if self._room.present(option.rung.device)]
+        there = [_with_rest(option, need) for option in candidate.options if self._room.present(option.rung.device)]
         if not there:
             return Verdict(reason="needs a GPU, none is there" if candidate.options else "no way to run it is left")
         possible = [option for option in there if not self._room.lack_for_ever(option.need, option.rung.device)]
@@ -104,8 +104,9 @@ class Engines:
         return lack
 
 
-def _with_disk(option: Option, need: Need) -> Option:
-    full = Need(option.need.ram, option.need.vram, need.disk)
+def _with_rest(option: Option, need: Need) -> Option:
+    """Add what the stage takes beside the engine."""
+    full = Need(option.need.ram + need.ram, option.need.vram, need.disk)
     return type(option)(option.rung, full, option.seconds)
 
 

@@ -22,7 +22,7 @@ class Candidate:
     """A job that waits at `stage`.
 
     created: Unix time, the job's age. due: Unix time before which it does not start; reason: why (empty if none).
-    need: memory of this stage when it runs without engine, and the disk that the whole rest of the walk will write.
+    need: memory of this stage beside an engine's, and the disk that the whole rest of the walk will write.
     options: SEPARATE only, the rungs it may take, largest first (`ladder.options`); their disk is not looked at.
     key: the separation key where it is known; two jobs of one key do not run at once.
     name: the recording's, below its inbox; it decides between jobs of one age.

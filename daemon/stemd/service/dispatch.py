@@ -34,8 +34,13 @@ _GROWTH_LOSSLESS: Final = 4.0
 _GROWTH_LOSSY: Final = 20.0
 """... and so many times those of a file of 140 kbit/s."""
 _FOUR_STEMS: Final = 4
-_MEMORY: Final = {Stage.NORMALISE: 128 << 20, Stage.CHECK: 256 << 20, Stage.DELIVER: 128 << 20}
-"""Bytes of RAM of the stages without engine, whatever the length.
+_MEMORY: Final = {
+    Stage.NORMALISE: 128 << 20,
+    Stage.CHECK: 256 << 20,
+    Stage.RECHECK: 256 << 20,
+    Stage.DELIVER: 128 << 20,
+}
+"""Bytes of RAM that stages take beside an engine's, whatever the length.
 
 Measured as peaks over five minutes of stereo at 48 kHz, shared libraries left out: 32 MiB for ffmpeg and the process
 that decodes, 163 MiB for the quality check with its picture. Encoding takes what decoding does; the rest is margin.
