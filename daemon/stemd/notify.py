@@ -33,11 +33,6 @@ def watchdog() -> bool:
     return _send("WATCHDOG=1")
 
 
-def extend(seconds: float) -> bool:
-    """Start-up or stopping needs that much more time from now (a ledger is being migrated)."""
-    return _send(f"EXTEND_TIMEOUT_USEC={int(seconds * 1_000_000)}")
-
-
 def watchdog_seconds() -> float | None:
     """How often at least systemd wants a sign of progress; None where it wants none from this process."""
     limit = os.environ.get("WATCHDOG_USEC", "")

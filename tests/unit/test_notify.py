@@ -27,7 +27,6 @@ def systemd(request, tmp_path, monkeypatch):
         (lambda: notify.ready("idle"), b"READY=1\nSTATUS=idle"),
         (notify.stopping, b"STOPPING=1"),
         (notify.watchdog, b"WATCHDOG=1"),
-        (lambda: notify.extend(1.5), b"EXTEND_TIMEOUT_USEC=1500000"),
         (lambda: notify.status("3 running, 41 waiting, 2 to review"), b"STATUS=3 running, 41 waiting, 2 to review"),
         (lambda: notify.status("two\nlines\tand ümlauts"), "STATUS=two lines and ümlauts".encode()),
         (lambda: notify.status(os.fsdecode(b"caf\xe9")), b"STATUS=caf\xe9"),
