@@ -19,7 +19,7 @@ import numpy as np
 import pytest
 
 from stemd import wav
-from stemd.codec import making
+from stemd.codec import keeping, making
 from stemd.errors import EnvironmentFault, StemdError, Stopping
 from stemd.model import Finished
 from stemd.stages import deliver
@@ -319,8 +319,8 @@ def full(studio: Studio, source: Path) -> Any:
     """A job whose outbox was full once it was encoded, and is not any more."""
     work = studio.separated(source, GAINS)
     with pytest.MonkeyPatch.context() as patch:
-        real = making.free_bytes
-        patch.setattr(making, "free_bytes", lambda folder: 1000 if folder == studio.outbox else real(folder))
+        real = keeping.free_bytes
+        patch.setattr(keeping, "free_bytes", lambda folder: 1000 if folder == studio.outbox else real(folder))
         with pytest.raises(EnvironmentFault) as caught:
             deliver.run(work)
     assert caught.value.code == "outbox-full"

@@ -64,8 +64,9 @@ def test_a_weak_piano_is_warned_of(tmp_path: Path, keys: str, warned: bool) -> N
 
 def test_the_jobs_story_tells_of_the_piano_too() -> None:
     done = {"seconds": 1.0, "device": "cpu", "precision": "float32", "x_realtime": 2.0}
-    assert "the piano is weak" in separate._note(("guitar", "no_piano"), done)
-    assert "piano" not in separate._note(("guitar",), done)
+    for wanted, told in (("guitar", "no_piano"), done), ((), None):
+        assert "the piano is weak" in separate._note(("guitar", "no_piano"), wanted, (), told)
+    assert "piano" not in separate._note(("guitar",), ("guitar",), (), done)
 
 
 @pytest.mark.parametrize(

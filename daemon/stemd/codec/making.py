@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import contextlib
 import dataclasses
 import hashlib
 import json
@@ -10,8 +9,9 @@ from typing import TYPE_CHECKING, Any, Final
 
 from stemd import __version__
 from stemd.codec.ask import ask
-from stemd.errors import EnvironmentFault, StemdError
-from stemd.files import drop_tree, faults_in, free_bytes, read_json, sync_folder, write_json
+from stemd.codec.keeping import once
+from stemd.errors import StemdError
+from stemd.files import faults_in
 from stemd.formats import GUARDS, SANDBOX, resampler, stem_file
 from stemd.formats.outgoing import Shape, encode_command, expected_bytes, metadata, resample_command, shape
 from stemd.tools import run
@@ -23,8 +23,6 @@ if TYPE_CHECKING:
 
     from stemd.model import Mix, Rule
 
-_FACT: Final = "delivery.json"
-_RESERVE: Final = 64 * 1024**2  # bytes that stay free on the state folder's disk
 _LARGEST_COVER: Final = 16 * 1024**2  # bytes; a FLAC picture block ends there
 _LEAST: Final = 300.0
 _SLOWEST: Final = 2.0  # seconds of work per second of sound and stem
@@ -67,33 +65,10 @@ def make(order: Order, *, stop: Event, progress: Callable[[float], None]) -> Mad
     WorkerFault, StemdError("lost-result").
     """
     made = shape(order.rule, order.mix)
-    wishes = _wishes(order, made)
-    with contextlib.suppress(StemdError):
-        kept = read_json(order.folder / _FACT)
-        if kept["wishes"] == wishes:
-            return Made(order.folder, made, kept["files"])
-    home = order.folder.parent
-    with faults_in("state", home):
-        drop_tree(order.folder)
-        order.folder.mkdir()
-        check_room(home, _needed(order, made) + _RESERVE, "state")
-    files = _encoded(order, made, stop, progress)
-    with faults_in("state", home):
-        sync_folder(order.folder)
-        sync_folder(home)
-    write_json(order.folder / _FACT, {"wishes": wishes, "files": files})
+    files = once(
+        order.folder, _wishes(order, made), _needed(order, made), lambda: _encoded(order, made, stop, progress)
+    )
     return Made(order.folder, made, files)
-
-
-def check_room(folder: Path, needed: int, what: str) -> None:
-    """Raise EnvironmentFault(f"{what}-full") unless `needed` bytes are free; OSError if nobody can tell."""
-    free = free_bytes(folder)
-    if free < needed:
-        raise EnvironmentFault(
-            f"{what}-full",
-            f"the stems need {needed / 1e6:,.0f} MB in {folder}, {free / 1e6:,.0f} MB are free",
-            "free some space; the job then resumes",
-        )
 
 
 def _wishes(order: Order, made: Shape) -> str:

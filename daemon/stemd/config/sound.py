@@ -53,6 +53,8 @@ def delivery(rule: Rule) -> Iterator[tuple[str, str, str]]:
         yield "bit_depth", "flac holds whole numbers only, not float32", 'write bit_depth = 24, or format = "wav"'
     if rule.format == "stem.m4a":
         yield from _stem_file(rule)
+    if rule.remux and "no_vocals" not in rule.stems:
+        yield "remux", "a film gets no_vocals as its sound, which is not among the stems", 'add "no_vocals" to stems'
     rates = RATES.get(rule.format)
     if rates and rule.sample_rate != "source" and rule.sample_rate not in rates:
         near = min(rates, key=lambda rate: abs(rate - int(rule.sample_rate)))

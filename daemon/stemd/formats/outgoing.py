@@ -127,20 +127,18 @@ def _encoder(rule: Rule, made: Shape) -> list[str]:
             wide = ["-sample_fmt", "s32", "-bits_per_raw_sample", "24"] if made.kind == "s32le" else []
             return ["-c:a", "flac", "-compression_level", "5", *wide]
         case "mp3":
-            quality = (
-                ["-q:a", str(rule.mp3_quality)] if rule.mp3_quality is not None else ["-b:a", _bitrate(rule, made)]
-            )
+            quality = ["-q:a", str(rule.mp3_quality)] if rule.mp3_quality is not None else ["-b:a", bitrate(rule, made)]
             return ["-c:a", "libmp3lame", *quality, "-id3v2_version", "3", "-write_xing", "1"]
         case "m4a":
-            return ["-c:a", "aac", "-b:a", _bitrate(rule, made), "-movflags", "+faststart"]
+            return ["-c:a", "aac", "-b:a", bitrate(rule, made), "-movflags", "+faststart"]
         case "opus":
-            return ["-c:a", "libopus", "-b:a", _bitrate(rule, made), "-application", "audio"]
+            return ["-c:a", "libopus", "-b:a", bitrate(rule, made), "-application", "audio"]
         case unknown:
             raise ValueError(f"no encoder for {unknown}")
 
 
-def _bitrate(rule: Rule, made: Shape) -> str:
-    """The rule's bitrate, or the highest that the format has for these channels and this rate."""
+def bitrate(rule: Rule, made: Shape) -> str:
+    """Give the rule's bitrate, or the highest that the format has for these channels and this rate."""
     coding = _coding(rule)
     most = min(_MOST_BITRATE[coding], _MOST_PER_CHANNEL[coding] * made.channels)
     if coding == "mp3" and made.rate < _HALVED_BELOW:

@@ -113,6 +113,7 @@ class Rule:
     exclude: tuple[str, ...] = ()
     source: Literal["archive", "keep", "delete"] = "archive"
     audio_stream: Annotated[int, Ge(0)] = 0
+    remux: bool = False
     priority: int = 0
     settle: Annotated[float, Gt(0)] | None = None
     ready: Literal["settle", "marker"] = "settle"

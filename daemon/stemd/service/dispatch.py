@@ -187,7 +187,8 @@ class Dispatch:
         state = stems if job.stage in _BEFORE_STEMS else 0
         state += sound if job.stage in _BEFORE_MIX else 0
         state += job.stat.size if job.stage is Stage.TAKE else 0
-        delivered = stems if job.stage in _BEFORE_DELIVERY else 0
+        film = job.stat.size if rule.remux else 0
+        delivered = stems + film if job.stage in _BEFORE_DELIVERY else 0
         return {self.settings.daemon.state_dir: state, rule.outbox: delivered}
 
     def _stems(self, rule: Rule) -> int:

@@ -9,7 +9,9 @@ import time
 from pathlib import Path, PurePosixPath
 from typing import TYPE_CHECKING, Any, Final
 
-from stemd.codec.making import Made, Order, check_room, make
+from stemd.codec import dubbing
+from stemd.codec.keeping import check_room
+from stemd.codec.making import Made, Order, make
 from stemd.errors import StemdError, WorkerFault
 from stemd.files import digest, drop_tree, faults_in, read_fact, read_json, write_json
 from stemd.files.companions import NARRATION, Copy, copy, remembered, sight
@@ -33,6 +35,7 @@ JOURNALS: Final = {"outbox": copies.OUTBOX_JOURNAL, "review": copies.JOURNAL}
 """What was published where, in the job's folder; `files.publish` writes and reads them."""
 
 _MADE: Final = "delivery"
+_FILM: Final = "film"
 _MANIFEST: Final = "manifest"
 _QUALITY: Final = "quality"
 _SOON: Final = 1.0  # seconds until something that changes is looked at again
@@ -46,13 +49,17 @@ def run(work: Work) -> Outcome:
     WorkerFault, StemdError("lost-fact", "bad-name-template").
     """
     shelf = _shelf(work, "review" if work.job.for_review else "outbox")
-    artifacts = resume(shelf)
+    artifacts, unused = resume(shelf), ""
     if not artifacts:
         carried = _carried(work) if shelf.what == "outbox" else ()
         if isinstance(carried, Retry):
             return carried
-        artifacts = _published(work, shelf, _made(work), carried)
-    note = f"{_count(artifacts)} in {_shown(artifacts)}"
+        dubs = work.rule.remux and shelf.what == "outbox"
+        made = _made(work, _MAKING / 2 if dubs else _MAKING)
+        film = _dubbed(work, carried) if dubs else None
+        artifacts = _published(work, shelf, made, film, carried)
+        unused = _unused(work, film, carried) if shelf.what == "outbox" else ""
+    note = f"{_count(artifacts)} in {_shown(artifacts)}{unused}"
     if shelf.what == "review":
         return Finished(note=f"to be heard: {note}", artifacts=copies.standing(work))
     delivered = tuple(dataclasses.replace(artifact, result=work.job.result) for artifact in artifacts)
@@ -105,8 +112,10 @@ def _carried(work: Work) -> tuple[Copy, ...] | Retry:
     return tuple(filter(None, carried))
 
 
-def _published(work: Work, shelf: Shelf, made: Made, carried: Sequence[Copy]) -> tuple[Artifact, ...]:
-    items = _items(work, shelf, made, carried)
+def _published(
+    work: Work, shelf: Shelf, made: Made, film: Made | None, carried: Sequence[Copy]
+) -> tuple[Artifact, ...]:
+    items = _items(work, shelf, made, film, carried)
     total = max(sum(item.size for item in items), 1)
     with faults_in(shelf.what, shelf.folder):
         check_room(shelf.folder, total, shelf.what)
@@ -118,11 +127,13 @@ def _published(work: Work, shelf: Shelf, made: Made, carried: Sequence[Copy]) ->
     except StemdError as error:
         if error.code != "lost-delivery":
             raise
-        drop_tree(work.folder / _MADE)
+        for kept in (_MADE, _FILM):
+            drop_tree(work.folder / kept)
         raise WorkerFault(error.code, error.message, error.hint) from error
 
 
-def _made(work: Work) -> Made:
+def _made(work: Work, share: float) -> Made:
+    """Have the stems encoded. share: of the stage's progress."""
     separation = read_json(work.folder / "separation.json")
     order = Order(
         rule=work.rule,
@@ -133,7 +144,24 @@ def _made(work: Work) -> Made:
         title=readable(_track(work.job.name)),
         folder=work.folder / _MADE,
     )
-    return make(order, stop=work.stop, progress=lambda part: work.progress(part * _MAKING, {}))
+    return make(order, stop=work.stop, progress=lambda part: work.progress(part * share, {}))
+
+
+def _dubbed(work: Work, carried: Sequence[Copy]) -> Made | None:
+    """Have the film made with its new sound; None if there is no picture."""
+    separation = read_json(work.folder / "separation.json")
+    order = dubbing.Order(
+        rule=work.rule,
+        mix=read_fact(work.folder / "mix.json", Mix),
+        accompaniment=work.results / work.job.key / separation["files"]["no_vocals"],
+        key=work.job.key,
+        source=work.source,
+        narration=next((each for each in carried if each.kind == NARRATION), None),
+        name=readable(PurePosixPath(os.fsdecode(work.job.name)).name),
+        folder=work.folder / _FILM,
+    )
+    half = _MAKING / 2
+    return dubbing.make(order, stop=work.stop, progress=lambda part: work.progress(half + part * half, {}))
 
 
 def _stems(work: Work, files: Mapping[str, str]) -> dict[str, Path]:
@@ -142,16 +170,24 @@ def _stems(work: Work, files: Mapping[str, str]) -> dict[str, Path]:
     return {stem_file.MIX: work.folder / "mix.wav", **stems} if work.rule.format == stem_file.FORMAT else stems
 
 
-def _items(work: Work, shelf: Shelf, made: Made, carried: Sequence[Copy]) -> list[Item]:
-    """The set as it is to appear: stems, companions, for a listener the report, and last the manifest."""
+def _unused(work: Work, film: Made | None, carried: Sequence[Copy]) -> str:
+    """Say what was wished for in vain, as the end of a note."""
+    if work.rule.remux and film is None:
+        return "; no video: the recording has no picture"
+    narrated = any(each.kind == NARRATION for each in carried)
+    return "; the narration is not used: write remux = true in the rule" if narrated and film is None else ""
+
+
+def _items(work: Work, shelf: Shelf, made: Made, film: Made | None, carried: Sequence[Copy]) -> list[Item]:
+    """The set as it is to appear: stems, film, companions, for a listener the report, and last the manifest."""
     stems = list(made.files)
-    below, papers = _below(work.job.name), (_QUALITY, _MANIFEST)
+    below, papers = _below(work.job.name), (_QUALITY, _MANIFEST, dubbing.VIDEO)
     fields = _fields(work) | ({"track": _compared(work)} if shelf.what == "review" else {})
     where = places(work.rule.names, stems, fields, below, longest_name(shelf.folder), papers=papers)
-    items = []
-    for stem in stems:
-        told = made.files[stem]
-        items.append(Item(made.folder / told["file"], where[stem], told["sha256"], told["size"]))
+    items = [_made_item(made, stem, where[stem]) for stem in stems]
+    if film is not None:
+        where[dubbing.VIDEO] = _with_extension(where[dubbing.VIDEO], Path(film.files[dubbing.VIDEO]["file"]).suffix)
+        items.append(_made_item(film, dubbing.VIDEO, where[dubbing.VIDEO]))
     if shelf.what == "review":
         items += [_item(file, _with_extension(where[_QUALITY], file.suffix)) for file in _report(work)]
     accompaniment = where[_accompaniment(stems)]
@@ -159,10 +195,18 @@ def _items(work: Work, shelf: Shelf, made: Made, carried: Sequence[Copy]) -> lis
     items += [Item(each.file, place, each.sha256, each.size) for each, place in beside.items()]
     place = _with_extension(where[_MANIFEST], ".json")
     file = made.folder / f"{_MANIFEST}-{shelf.what}.json"
-    written = [_told(stem, _relative(where[stem], place), made.files[stem]) for stem in stems]
+    written = [{"stem": stem} | _told(made, stem, _relative(where[stem], place)) for stem in stems]
+    if film is not None:
+        video = dubbing.VIDEO
+        written.append({"kind": video} | _told(film, video, _relative(where[video], place)))
     written += [_told_beside(each, _relative(there, place)) for each, there in beside.items()]
     write_json(file, _manifest(work, made, written))
     return [*items, _item(file, place)]
+
+
+def _made_item(made: Made, name: str, place: Place) -> Item:
+    told = made.files[name]
+    return Item(made.folder / told["file"], place, told["sha256"], told["size"])
 
 
 def _item(file: Path, place: Place) -> Item:
@@ -216,9 +260,10 @@ def _accompaniment(stems: Sequence[str]) -> str:
     return next((stem for stem in ("no_vocals", *without, "vocals") if stem in stems), stems[0])
 
 
-def _told(stem: str, name: str, made: Mapping[str, Any]) -> dict[str, Any]:
+def _told(made: Made, file: str, name: str) -> dict[str, Any]:
     known = ("sha256", "size", "gain", "tracks")
-    return {"stem": stem, "name": readable(name), **{key: made[key] for key in known if key in made}}
+    told = made.files[file]
+    return {"name": readable(name), **{key: told[key] for key in known if key in told}}
 
 
 def _told_beside(companion: Copy, name: str) -> dict[str, Any]:

@@ -166,7 +166,7 @@ def _delete_companions(work: Work) -> None:
     """Delete what came along and was delivered with a source that is deleted; a narration only if it was mixed in."""
     if work.job.twin is None:
         for kind, path in _companions(work, Path(os.fsdecode(work.job.path))).items():
-            if kind != NARRATION:
+            if kind != NARRATION or work.rule.remux:
                 path.unlink(missing_ok=True)
 
 

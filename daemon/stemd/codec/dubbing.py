@@ -1,0 +1,130 @@
+"""The daemon's side of dubbing: orders a film with the accompaniment, and perhaps a narrator, as its first sound."""
+
+from __future__ import annotations
+
+import dataclasses
+import hashlib
+import json
+import math
+from typing import TYPE_CHECKING, Any, Final
+
+from stemd import __version__
+from stemd.codec.ask import ask
+from stemd.codec.keeping import Files, once
+from stemd.codec.making import Made
+from stemd.errors import StemdError
+from stemd.formats import ducking, inspect, resampler
+from stemd.formats.film import Film, dub_command, film
+from stemd.formats.outgoing import Shape, bitrate, expected_bytes, shape
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from pathlib import Path
+    from threading import Event
+
+    from stemd.files.companions import Copy
+    from stemd.model import Mix, Rule, Source
+    from stemd.model.rule import Format
+
+VIDEO: Final = "video"
+"""What the film is called among the made files, and where a stem has its name."""
+TRACKS: Final = ("accompaniment", "original")
+
+_LEAST: Final = 600.0
+_SLOWEST: Final = 2.0  # seconds of work per second of film
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class Order:
+    """What is to be made. The film depends on nothing else.
+
+    accompaniment: a WAV of float32 like the mix; key: its separation key. source: the film. narration: of it, or None.
+    name: what the user calls the film. folder: where it is made and kept; its parent is there.
+    """
+
+    rule: Rule
+    mix: Mix
+    accompaniment: Path
+    key: str
+    source: Path
+    narration: Copy | None
+    name: str
+    folder: Path
+
+
+def make(order: Order, *, stop: Event, progress: Callable[[float], None]) -> Made | None:
+    """Make the dubbed film, or find it made by an earlier try; None if the recording has no moving picture.
+
+    progress: told the fraction done, 0 to 1. Raises EnvironmentFault("state-full", "tool-missing", ..), Stopping,
+    WorkerFault, StemdError("lost-result"), and StemdError for a narration that is no sound.
+    """
+    seen = film(order.source, order.mix.source.stream, stop)
+    if seen is None:
+        return None
+    voice = _voice(order, stop)
+    made = _shape(order, seen, voice)
+    needed = order.source.stat().st_size + 2 * expected_bytes(dataclasses.replace(made, kind="f32le", lossy=False))
+    files = once(
+        order.folder, _wishes(order, seen, made), needed, lambda: _made(order, seen, made, voice, stop, progress)
+    )
+    return Made(order.folder, made, files)
+
+
+def _voice(order: Order, stop: Event) -> tuple[Path, Source] | None:
+    if order.narration is None:
+        return None
+    file = order.narration.file
+    return file, inspect(file, f"the narration of {order.name}", stop=stop)
+
+
+def _shape(order: Order, seen: Film, voice: tuple[Path, Source] | None) -> Shape:
+    """The new sound: at the source's rate, from the film's beginning to its sound's end, or to the narrator's."""
+    made = shape(_as(order.rule, "flac" if seen.coding == "flac" else "m4a"), order.mix)
+    frames = made.frames + _lead(seen, made)
+    if voice is not None:
+        spoken = min(voice[1].duration or 0.0, seen.seconds)
+        frames = max(frames, math.floor(spoken * made.rate))
+    return dataclasses.replace(made, frames=frames)
+
+
+def _as(rule: Rule, kind: Format) -> Rule:
+    """A rule that asks for new sound in the film's own terms, whatever the stems are to be."""
+    return dataclasses.replace(rule, format=kind, bit_depth=16, sample_rate="source", channels="source")
+
+
+def _lead(seen: Film, made: Shape) -> int:
+    return round(seen.lead * made.rate)
+
+
+def _wishes(order: Order, seen: Film, made: Shape) -> str:
+    """A digest of all that decides about the film's bytes."""
+    parts = [
+        __version__, order.key, order.accompaniment.name, order.narration.sha256 if order.narration else "",
+        dataclasses.astuple(made), dataclasses.astuple(seen), order.rule.bitrate, order.rule.clip, ducking.DUCKING,
+    ]  # fmt: skip
+    return hashlib.sha256(json.dumps(parts).encode()).hexdigest()
+
+
+def _made(
+    order: Order, seen: Film, made: Shape, voice: tuple[Path, Source] | None, stop: Event,
+    progress: Callable[[float], None],
+) -> Files:  # fmt: skip
+    if not order.accompaniment.exists():
+        raise StemdError(
+            "lost-result", f"the kept stem {order.accompaniment} is gone", "separate again: stemd retry JOB"
+        )
+    target = order.folder / f"{VIDEO}.{seen.container}"
+    lead = _lead(seen, made)
+    bed = ducking.bed_command(order.accompaniment, order.mix, made, lead, resampler(), voice)
+    asked = {
+        "name": VIDEO, "source": str(order.accompaniment), "target": str(target), "resample": bed,
+        "encode": dub_command(seen, order.source, made, bitrate(_as(order.rule, "m4a"), made), target),
+    }  # fmt: skip
+    question: dict[str, Any] = {
+        "do": "encode", "stems": [asked], "rate": made.rate, "channels": made.channels, "frames": made.frames,
+        "kind": made.kind, "lossy": made.lossy, "clip": order.rule.clip, "name": order.name,
+    }  # fmt: skip
+    timeout = _LEAST + _SLOWEST * max(seen.seconds, order.mix.seconds)
+    told = ask(question, timeout=timeout, stop=stop, progress=progress)["files"][VIDEO]
+    tracks = [f"{TRACKS[0]} and narration" if voice else TRACKS[0], TRACKS[1]]
+    return {VIDEO: {**told, "file": target.name, "tracks": tracks}}
