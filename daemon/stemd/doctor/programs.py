@@ -13,7 +13,14 @@ if TYPE_CHECKING:
     from collections.abc import Collection, Iterator
 
 _INSTALL = "install ffmpeg from your system's packages (Debian, Ubuntu: apt-get install ffmpeg)"
-_ENCODERS = {"mp3": "libmp3lame", "m4a": "aac", "stem.m4a": "aac", "opus": "libopus", "flac": "flac", "wav": "pcm_s24le"}
+_ENCODERS = {
+    "mp3": "libmp3lame",
+    "m4a": "aac",
+    "stem.m4a": "aac",
+    "opus": "libopus",
+    "flac": "flac",
+    "wav": "pcm_s24le",
+}
 _OLDEST = 5
 
 
