@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import os
-from dataclasses import dataclass, field
-from typing import TYPE_CHECKING
+from dataclasses import dataclass, field, replace
+from typing import TYPE_CHECKING, Final
 
 from stemd.files.companions import base_of, kind_of
 from stemd.files.marker import is_marker, vouched_for
@@ -16,6 +16,10 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Mapping
 
     from stemd.model import Rule
+
+
+ALBUM_PATIENCE: Final = 600.0
+"""Seconds for which a track that has not changed waits for the rest of its album."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,11 +48,12 @@ class Look:
 class Sighting:
     """A version of a file that is waited for, and the look (monotonic seconds) that saw it first.
 
-    For a track of an album, the look that saw the last change of any of its tracks.
+    clock: from when on it has to stay the same; for a track, the last change of any track of its album.
     """
 
     stat: Stat
     since: float
+    clock: float
 
 
 def look(rule: Rule, now: float, moved: Callable[[], None] = lambda: None) -> Look:
@@ -135,33 +140,39 @@ def settle(
     """Compare a look with the sightings so far; returns the new sightings and what has settled, in the tracks' order.
 
     A file is settled once its (size, mtime, ctime) stayed the same over two looks and `seconds` of monotonic time. The
-    tracks of an album settle together: the clock of all of them starts anew with any that is new or has changed.
+    tracks of an album settle together: the clock of all of them starts anew with any that is new or has changed, for
+    ten minutes at most.
     known: versions that were settled before; they are neither waited for nor reported again.
     """
     waiting: dict[bytes, Sighting] = {}
     for path, stat in seen.files.items():
         if known.get(path) != stat:
             before = sightings.get(path)
-            waiting[path] = before if before is not None and before.stat == stat else Sighting(stat, seen.at)
+            waiting[path] = before if before is not None and before.stat == stat else Sighting(stat, seen.at, seen.at)
     waiting = _together(waiting, len(seen.inbox) + 1)
-    settled = [path for path, sighting in waiting.items() if seen.at - sighting.since >= seconds]
+    settled = [path for path, sighting in waiting.items() if seen.at - sighting.clock >= seconds]
     arrivals = [Arrival(seen.rule, path, waiting.pop(path).stat) for path in sorted(settled, key=track_order)]
     return waiting, arrivals
 
 
 def _together(waiting: Mapping[bytes, Sighting], root: int) -> dict[bytes, Sighting]:
-    """Let all tracks of an album have the clock of the last that moved. root: where names below the inbox begin."""
+    """Let all tracks of an album have the clock of the last that moved. root: where names below the inbox begin.
+
+    Nobody waits for the others longer than `ALBUM_PATIENCE`: one of them may be a recording that goes on for hours.
+    """
     latest: dict[bytes, float] = {}
     for path, sighting in waiting.items():
         album = album_of(path[root:])
         latest[album] = max(latest.get(album, sighting.since), sighting.since)
     return {
-        path: Sighting(sighting.stat, latest[album]) if (album := album_of(path[root:])) else sighting
+        path: replace(sighting, clock=min(latest[album], sighting.since + ALBUM_PATIENCE))
+        if (album := album_of(path[root:]))
+        else sighting
         for path, sighting in waiting.items()
     }
 
 
 def next_look(sightings: Mapping[bytes, Sighting], now: float, seconds: float, rescan: float) -> float:
     """When to look again (monotonic): when the first waiting file may have settled, and no later than `rescan`."""
-    soonest = min((sighting.since + seconds for sighting in sightings.values()), default=now + rescan)
+    soonest = min((sighting.clock + seconds for sighting in sightings.values()), default=now + rescan)
     return min(max(soonest, now + min(0.5, seconds)), now + rescan)

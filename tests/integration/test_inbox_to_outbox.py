@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import json
 import os
 import re
@@ -11,13 +12,16 @@ import wave
 from pathlib import Path
 
 import pytest
+from rich.console import Console
 
 from stemd.commands.show import _status_lines
+from stemd.commands.watch import picture
 from stemd.config import load
 from stemd.ledger import albums, jobs, open_for_writing
 from stemd.model import Arrival, Change, Stage, Stat, Status
 from stemd.service.daemon import Service
 from stemd.status import status
+from stemd.web.pages import templates
 
 NOW = 1_790_000_000.0
 CONFIG = """
@@ -68,7 +72,12 @@ def test_how_far_an_album_is(ledger, tmp_path):
     assert not albums.album(ledger, held).at_work
     facts = status(tmp_path, ledger)
     assert [(album["name"], album["total"], album["done"]) for album in facts["albums"]] == [("X", 1, 0), ("X", 3, 1)]
-    assert "  album X (rule r): 1 of 3 done, 1 to review, 1 failed" in list(_status_lines(facts))
+    told = "1 of 3 done, 1 to review, 1 failed"
+    assert f"  album X (rule r): {told}" in list(_status_lines(facts))
+    console = Console(file=io.StringIO(), width=120)
+    console.print(picture(facts))
+    assert told in console.file.getvalue()
+    assert f'<span class="what">{told}</span>' in templates.get_template("_queue.html").render(now=facts)
     jobs.apply(ledger, held, Change(Stage.RETIRE, Status.CANCELLED, "not wanted"), NOW)
     assert [album.rule for album in albums.unfinished(ledger)] == ["another"]
 

@@ -87,6 +87,13 @@ def test_the_tracks_of_an_album_settle_together_in_their_order():
     assert settled == [[], [], [b"single.wav"], [], [one, ten, two], [], [b"X/3.wav"]]
 
 
+def test_a_track_does_not_wait_for_hours_for_one_that_is_being_recorded():
+    recording = [(at, {b"X/take.wav": ONE, b"X/live.wav": Stat(at, at, at)}) for at in range(0, 1000, 4)]
+    settled, sightings = album_looks(*recording)
+    assert [at for (at, _), names in zip(recording, settled, strict=True) if names == [b"X/take.wav"]] == [608]
+    assert list(sightings) == [b"/in/X/live.wav"]
+
+
 def test_an_album_that_is_still_copied_is_not_looked_at_all_the_time():
     _, sightings = album_looks((0, {b"X/1.wav": ONE}), (30, {b"X/1.wav": ONE, b"X/2.wav": ONE}), seconds=20)
     assert next_look(sightings, 30, 20, 60) == 50
