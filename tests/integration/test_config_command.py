@@ -9,7 +9,7 @@ import pytest
 from typer.testing import CliRunner
 
 from stemd.commands.config import app
-from stemd.config import ConfigError, Daemon, Resources, Schedule, load, read
+from stemd.config import ConfigError, Daemon, Notify, Resources, Schedule, load, read
 from stemd.model import Hook, Rule, Thresholds
 
 EXAMPLE = Path(__file__).parents[2] / "config.toml"
@@ -102,6 +102,7 @@ def test_the_example_has_every_key_with_its_default(tmp_path):
         (table["daemon"], Daemon),
         (table["schedule"], Schedule),
         (table["resources"], Resources),
+        (table["notify"], Notify),
         (table["rule"][0], Rule),
         (table["rule"][0]["quality"], Thresholds),
         (table["rule"][0]["hook"], Hook),
@@ -110,7 +111,7 @@ def test_the_example_has_every_key_with_its_default(tmp_path):
         assert set(given) == {field.name for field in fields(kind)} - ({"settle"} if kind is Rule else set())
     assert table["defaults"] == {"settle": 5}
 
-    for example in ("settle", "segment", "mp3_quality", "delivered"):
+    for example in ("settle", "segment", "mp3_quality", "delivered", "command", "webhook"):
         text = re.sub(rf"^{example} = .*$", "", text, flags=re.MULTILINE)
     path = tmp_path / "config.toml"
     path.write_text(text)
@@ -120,3 +121,4 @@ def test_the_example_has_every_key_with_its_default(tmp_path):
     assert uncommented.rules == example.rules
     assert uncommented.daemon == example.daemon
     assert (uncommented.schedule, uncommented.resources) == (example.schedule, example.resources)
+    assert uncommented.notify == example.notify
