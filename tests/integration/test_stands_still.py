@@ -61,8 +61,7 @@ def test_the_part_is_named_and_the_daemon_does_not_seem_alive(daemon, systemd, t
     told(systemd, "WATCHDOG=1")
     (tmp_path / "flag").touch()
     (tmp_path / "in/song.wav").touch()  # gives it something to plan for
-    assert "STATUS=measuring headroom has stood still" in told(systemd, "stood still")[-1]
-    systemd.settimeout(2 * LIMIT)
+    assert told(systemd, "STATUS=measuring headroom has stood still")
     for _ in range(3):
         assert "WATCHDOG" not in systemd.recv(4096).decode()
     (tmp_path / "flag").unlink()
