@@ -108,8 +108,8 @@ def test_the_example_has_every_key_with_its_default(tmp_path):
         (table["rule"][0]["hook"], Hook),
     ]
     for given, kind in tables:
-        assert set(given) == {field.name for field in fields(kind)} - ({"settle"} if kind is Rule else set())
-    assert table["defaults"] == {"settle": 5}
+        assert set(given) == {field.name for field in fields(kind)} - ({"settle", "ready"} if kind is Rule else set())
+    assert table["defaults"] == {"settle": 5, "ready": "settle"}
 
     for example in ("settle", "segment", "mp3_quality", "delivered", "command", "webhook"):
         text = re.sub(rf"^{example} = .*$", "", text, flags=re.MULTILINE)
