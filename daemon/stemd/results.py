@@ -10,16 +10,17 @@ from __future__ import annotations
 import hashlib
 import json
 import os
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any, Final
 
 from stemd.errors import StemdError
-from stemd.files import drop_tree, faults_in, read_json, sync_folder, write_json
+from stemd.files import drop_tree, faults_in, free_bytes, read_json, sync_folder, write_json
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Iterable, Mapping
     from pathlib import Path
 
-    from stemd.model import Job, Mix, ModelCard, Rule
+    from stemd.model import Job, Mix, ModelCard, Recipe, Rule
 
 REPORT: Final = "separation.json"
 _COMPLEMENT: Final = "no_"
@@ -65,6 +66,28 @@ def missing(
     lacking = [stem for stem in stems if kept_name(stem, rule, card) not in there]
     formed = tuple(stem for stem in lacking if stem not in card.sources and set(parts(stem, rule, card)) <= set(there))
     return tuple(stem for stem in lacking if stem not in formed), formed
+
+
+def beside(rule: Rule, rules: Iterable[Rule]) -> tuple[Rule, ...]:
+    """Give the other rules that have recordings separated in just the same way, whichever stems they deliver."""
+    return tuple(other for other in rules if other.name != rule.name and _way(other) == _way(rule))
+
+
+def free(stems: Iterable[str], rule: Rule, others: Iterable[Rule], card: ModelCard) -> tuple[str, ...]:
+    """Give what a run that makes `stems` may keep at no cost but disk, because other rules are made of it."""
+    members = {member for stem in stems for part in parts(stem, rule, card) for member in card.needs.get(part, ())}
+    asked = {
+        part
+        for other in others
+        for stem in (card.sources if other.stems == ("all",) else other.stems)
+        for part in parts(stem, other, card)
+    }
+    wanted = asked - set(stems)
+    return tuple(source for source in card.sources if source in wanted and members >= {*card.needs.get(source, (-1,))})
+
+
+def _way(rule: Rule) -> Recipe:
+    return replace(rule.recipe, stems=(), residual="minus")
 
 
 def report(folder: Path) -> dict[str, Any]:
@@ -122,13 +145,15 @@ def bring_back(folder: Path, work: Path) -> None:
 
 
 def trim(results: Path, limit: float, needed: Collection[str]) -> list[str]:
-    """Drop kept separations, least recently used first, until they take at most `limit` bytes.
+    """Drop kept separations, least recently used first, until they take at most `limit` bytes and half the room.
 
+    The room is what the disk would have free without them: what is kept must not keep new work from starting.
     needed: keys that jobs still need; they stay whatever they take. Returns the keys dropped.
     """
     kept = sorted((folder for folder in results.iterdir() if not folder.name.endswith(".tmp")), key=_last_use)
     sizes = {folder: _size(folder) for folder in kept}
     total, dropped = sum(sizes.values()), []
+    limit = min(limit, (total + free_bytes(results)) / 2)
     for folder in kept:
         if total <= limit:
             break

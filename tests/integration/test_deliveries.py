@@ -119,6 +119,17 @@ def test_two_rules_at_the_same_time_compute_once(house):
     assert len(house.kept()) == 1
 
 
+def test_rules_that_ask_for_different_stems_share_one_run_whichever_comes_first(house):
+    house.rules(karaoke='stems = ["vocals", "no_vocals"]', practice='stems = ["drums", "no_bass"]', other="shifts = 0")
+    house.record("karaoke")
+    house.work()
+    house.record("practice")
+    house.work()
+    assert [set(asked) for asked in house.network.asked] == [{"vocals", "no_vocals", "drums", "bass"}]
+    assert house.files("karaoke") == ["song/manifest.json", "song/no_vocals.wav", "song/vocals.wav"]
+    assert house.files("practice") == ["song/drums.wav", "song/manifest.json", "song/no_bass.wav"]
+
+
 def test_a_retagged_recording_costs_only_its_delivery(house):
     house.rules(r='stems = ["vocals"]\nformat = "flac"')
     house.record("r")

@@ -200,6 +200,12 @@ def test_a_use_makes_a_result_the_last_to_be_dropped(studio: Studio) -> None:
     assert [folder.name for folder in kept.iterdir()] == [keys[0]]
 
 
+def test_what_is_kept_leaves_half_of_the_disk_to_new_work(studio: Studio, monkeypatch: pytest.MonkeyPatch) -> None:
+    keys = [studio.separate("vocals", digest=digest)[0].key for digest in ("a", "b", "c", "d")]
+    monkeypatch.setattr(results, "free_bytes", lambda _: 0)
+    assert results.trim(studio.root / "results", 1e12, set()) == keys[:2]
+
+
 def test_a_result_that_is_being_made_is_never_dropped(studio: Studio) -> None:
     (studio.root / "results" / "k.7.tmp").mkdir(parents=True)
     assert results.trim(studio.root / "results", 0, set()) == []

@@ -20,6 +20,7 @@ from stemd.inbox import Look
 from stemd.ledger import LedgerFull, Lock, arrivals, facts, jobs, open_for_writing, requests
 from stemd.model import Status, effective
 from stemd.pulse import Pulse
+from stemd.results import beside
 from stemd.service import answers
 from stemd.service import live as describe
 from stemd.service.endings import Endings
@@ -263,7 +264,8 @@ class Service:
                 text = f"{start.stage} started" + (f" on {start.rung}" if start.rung else "")
                 job = jobs.claim(self.ledger, jobs.get(self.ledger, start.job), time.time(), text)
                 rule = effective(written, job.preset, job.model)
-                self.runner.start(job, rule, start, self.planning.dispatch.limit(job, rule, start.rung))
+                limit = self.planning.dispatch.limit(job, rule, start.rung)
+                self.runner.start(job, rule, start, limit, beside(rule, self.settings.rules))
         for number in self.planning.outstayed(self.runner.running):
             self.runner.stop(number)
         idle = not self.runner.running and not self.planning.waits

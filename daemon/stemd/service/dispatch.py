@@ -14,7 +14,7 @@ from stemd.errors import EnvironmentFault, StemdError
 from stemd.files import read_fact
 from stemd.model import Job, Mix, Need, Stage, effective
 from stemd.planner import Candidate
-from stemd.results import missing, nominal_segment, report, separation_key
+from stemd.results import beside, free, missing, nominal_segment, report, separation_key
 from stemd.service.falls import Falls
 from stemd.stages.separate import resolve
 from stemd.stages.work import folder_of
@@ -184,12 +184,18 @@ class Dispatch:
         """Bytes that the rest of the walk will write below the state folder and the outbox."""
         sound = mix.frames * mix.channels * _WAV_BYTES if mix else _guess(job)
         stems = sound * self._stems(rule)
-        state = stems if job.stage in _BEFORE_STEMS else 0
+        state = stems + sound * self._free(rule) if job.stage in _BEFORE_STEMS else 0
         state += sound if job.stage in _BEFORE_MIX else 0
         state += job.stat.size if job.stage is Stage.TAKE else 0
         film = job.stat.size if rule.remux else 0
         delivered = stems + film if job.stage in _BEFORE_DELIVERY else 0
         return {self.settings.daemon.state_dir: state, rule.outbox: delivered}
+
+    def _free(self, rule: Rule) -> int:
+        """How many stems more than its own a rule's separation keeps, for other rules."""
+        card = self._card(rule.model)
+        stems = card.sources if card and rule.stems == ("all",) else rule.stems
+        return len(free(stems, rule, beside(rule, self.settings.rules), card)) if card else 0
 
     def _stems(self, rule: Rule) -> int:
         if rule.stems != ("all",):

@@ -78,12 +78,14 @@ class Runner:
         self._post = post
         self._faults: dict[int, int] = {}
 
-    def start(self, job: Job, rule: Rule, start: Start, limit: float) -> None:
-        """Set a claimed job to work. limit: seconds after which its worker is given up."""
+    def start(self, job: Job, rule: Rule, start: Start, limit: float, beside: tuple[Rule, ...]) -> None:
+        """Set a claimed job to work. limit: seconds after which its worker is given up. beside: as in `Work`."""
         running = Running(job, start, time.monotonic())
         self.running[job.id] = running
         folder = folder_of(self.work_folder, job)
-        work = Work(job, rule, folder, self.results, self._children, running.stop, running.tell, start.rung, limit)
+        work = Work(
+            job, rule, folder, self.results, self._children, running.stop, running.tell, start.rung, limit, beside
+        )
         threading.Thread(target=self._run, args=(work, running), name=f"{job.stage}-{job.id}", daemon=True).start()
 
     def finish(self, ended: Ended) -> None:

@@ -69,9 +69,11 @@ def resolve(rule: Rule, card: ModelCard) -> tuple[str, ...]:
 
 
 def _separated(work: Work, card: ModelCard, stems: tuple[str, ...], rung: Rung, kept: Path) -> dict[str, Any]:
-    """Have the engine make stems; returns what it says of them."""
+    """Have the engine make stems, and what its run gives other rules for nothing; returns what it says of them."""
     unfinished = _unfinished(work, kept)
-    done = work.children.separate(_request(work, card, stems, rung, unfinished), work)
+    there = results.report(kept).get("files", {})
+    more = [stem for stem in results.free(stems, work.rule, work.beside, card) if stem not in there]
+    done = work.children.separate(_request(work, card, (*stems, *more), rung, unfinished), work)
     made = {results.kept_name(stem, work.rule, card): unfinished / name for stem, name in done["files"].items()}
     results.add(kept, made, done | {"model": card.name, "digest": card.digest})
     drop_tree(unfinished)

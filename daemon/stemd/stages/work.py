@@ -38,6 +38,7 @@ class Work:
     stop: set when the stage should end soon; it then raises `Stopping` and is run again later.
     progress: told the stage's fraction done, 0 to 1, and what else is known of it ("eta", seconds).
     rung: how SEPARATE is to run the network; None for the other stages. limit: seconds after which it is given up.
+    beside: other rules that have recordings separated in the same way.
     """
 
     job: Job
@@ -49,6 +50,7 @@ class Work:
     progress: Callable[[float, Mapping[str, Any]], None]
     rung: Rung | None = None
     limit: float = math.inf
+    beside: tuple[Rule, ...] = ()
 
     @property
     def root(self) -> Path:
