@@ -64,6 +64,16 @@ def test_a_flagged_result_waits_in_the_review_folder_and_approval_publishes_it(s
     assert "does not wait for a review; it is done" in late.stderr
 
 
+def test_a_second_look_goes_through_the_same_engine_and_stands_in_the_report(stemd, song):
+    stemd.configure(f"{FLAG_ALL}\nsecond_look = true")
+    stemd("run", "--once", check=None)
+    assert any(text.startswith("a second look is taken: vocal audible") for text in story(stemd))
+    (place,) = [folder for folder in ("in/_review/song", "out/song") if (stemd.home / folder).exists()]
+    looked = json.loads((stemd.home / place / "manifest.json").read_text())["quality"]["second_look"]
+    assert looked["ranges"]
+    assert "failed" not in looked
+
+
 def test_a_rejected_recording_is_put_aside_with_the_reviewers_words(stemd, flagged):
     hold(stemd)
     asked = stemd("review", "reject", "1", "--reason", "hiss at 0:03").stdout

@@ -70,22 +70,29 @@ def test_only_the_flagged_seconds_are_cut_out_with_their_surroundings(leaky, tmp
     middle = slice(RATE, len(cut) - RATE)
     np.testing.assert_array_equal(cut[middle], whole[first : first + len(cut)][middle])
     assert not cut[0].any()
-    ((start, end, _, _, at),) = json.loads((tmp_path / PLACES).read_text())
-    assert (start, end, at) == (flags[0]["start"], flags[0]["end"], CONTEXT)
+    assert begun(tmp_path) == flags[0]["start"] - CONTEXT
+
+
+def begun(folder: Path) -> float:
+    """From which second on the suspect sound was cut out."""
+    told = json.loads((folder / PLACES).read_text())
+    assert len(told["ranges"]) == 1
+    return float(told["spans"][0][0])
 
 
 @pytest.mark.parametrize("share, verdict", [(1.0, "flagged"), (0.01, "pass")])
 def test_what_the_network_finds_there_decides(leaky, tmp_path, share, verdict):
     request, leak = leaky
     looked_at(request, tmp_path, suspects=str(tmp_path))
-    ((start, _, _, _, at),) = json.loads((tmp_path / PLACES).read_text())
-    first = round((start - at) * RATE)
+    first = round(begun(tmp_path) * RATE)
     length = soundfile.info(tmp_path / SOUND).frames
-    soundfile.write(tmp_path / "vocals.wav", share * leak[first : first + length], RATE, "FLOAT")
+    taken = 0.1 * singing.band(20.0, rate=RATE) + share * leak  # the network takes some of the band for a voice
+    soundfile.write(tmp_path / "vocals.wav", taken[first : first + length], RATE, "FLOAT")
     told = looked_at(request, tmp_path, second_look=str(tmp_path), picture=str(tmp_path / "look.png"))
     assert told["verdict"] == verdict
     (found,) = told["second_look"]["ranges"]
-    assert found["found_db"] == pytest.approx(-10.5 + 20 * np.log10(share), abs=2)
+    if verdict == "flagged":
+        assert found["found_db"] == pytest.approx(-10.5, abs=2)
     assert found["confirmed"] is (verdict == "flagged")
     assert (tmp_path / "look.png").stat().st_size > 10_000
 
@@ -97,9 +104,8 @@ def test_an_accompaniment_that_is_no_file_is_made(leaky, tmp_path):
         soundfile.write(tmp_path / f"{name}.wav", share * whole, RATE, "FLOAT")
     stems = {"vocals": request.stems["vocals"]} | {n: str(tmp_path / f"{n}.wav") for n in ("drums", "bass", "other")}
     measure(Request(stems, request.mix, suspects=str(tmp_path)))
-    ((start, _, _, _, at),) = json.loads((tmp_path / PLACES).read_text())
     cut, _ = soundfile.read(tmp_path / SOUND, dtype="float32", always_2d=True)
-    first = round((start - at) * RATE) + RATE
+    first = round(begun(tmp_path) * RATE) + RATE
     np.testing.assert_allclose(cut[RATE : 2 * RATE], whole[first : first + RATE], atol=1e-6)
 
 

@@ -9,7 +9,7 @@ import pytest
 from stemd.quality import decibel
 from stemd.quality.report import Bleed, Flag, Levels, Report, Thresholds
 from stemd.quality.second import LESS_DB, Looked, SecondLook, confirmed
-from stemd.quality.suspects import CONTEXT, LONGEST, suspects
+from stemd.quality.suspects import CONTEXT, LONGEST, Suspect, Suspects, suspects
 
 VOCALS = Levels("vocals", 44100, 2, 44100 * 600, 0, -20.0, -6.0, -5.9, 0, 0, (), 0.0, False, (), 0, ())
 
@@ -25,30 +25,28 @@ def report(*ranges: tuple[float, float], curve: tuple[float, ...] = (), seconds:
 
 
 def test_a_range_is_looked_at_with_context_and_ranges_that_touch_share_it():
-    found, spans = suspects(report((100.0, 102.0), (107.0, 110.0), (300.0, 301.0)))
-    assert spans == ((100 - CONTEXT, 110 + CONTEXT), (300 - CONTEXT, 301 + CONTEXT))
-    assert [(each.first, each.last) for each in found] == [(100, 102), (107, 110), (300, 301)]
-    assert [each.at for each in found] == [CONTEXT, CONTEXT + 7, 10 + 2 * CONTEXT + CONTEXT]
+    found = suspects(report((100.0, 102.0), (107.0, 110.0), (300.0, 301.0)))
+    assert found.spans == ((100 - CONTEXT, 110 + CONTEXT), (300 - CONTEXT, 301 + CONTEXT))
+    assert [(each.first, each.last) for each in found.ranges] == [(100, 102), (107, 110), (300, 301)]
 
 
 def test_nothing_before_the_beginning_nor_behind_the_end():
-    found, spans = suspects(report((1.0, 3.0), (598.0, 600.0)))
-    assert spans == ((0.0, 3 + CONTEXT), (598 - CONTEXT, 600.0))
-    assert [each.at for each in found] == [1.0, 3 + CONTEXT + CONTEXT]
+    found = suspects(report((1.0, 3.0), (598.0, 600.0)))
+    assert found.spans == ((0.0, 3 + CONTEXT), (598 - CONTEXT, 600.0))
 
 
 def test_of_a_long_range_only_the_loudest_seconds_are_looked_at():
     curve = tuple(-10.0 if 400 <= n / 2 < 430 else -18.0 for n in range(1200))
-    ((found,), ((start, end),)) = suspects(report((0.0, 600.0), curve=curve))
-    assert (found.start, found.end, found.first, found.last) == (0, 600, 400, 400 + LONGEST)
-    assert (start, end) == (400 - CONTEXT, 430 + CONTEXT)
+    found = suspects(report((0.0, 600.0), curve=curve))
+    assert found.ranges == (Suspect(0, 600, 400, 400 + LONGEST),)
+    assert found.spans == ((400 - CONTEXT, 430 + CONTEXT),)
 
 
 def test_other_flags_are_not_looked_at():
     clipped = Flag("clipping", 1.0, 2.0, 0.0, 0.0, "clipped")
     told = report((5.0, 6.0))
     mixed = type(told)(**{name: getattr(told, name) for name in told.__slots__} | {"flags": (clipped,)})
-    assert suspects(mixed) == ((), ())
+    assert suspects(mixed) == Suspects((), ())
 
 
 def test_a_flag_that_is_found_again_says_so_and_one_that_is_not_is_withdrawn():

@@ -49,7 +49,7 @@ def measure(
         session.run(on_progress, stopped)
         report = session.report()
     if request.second_look is not None:
-        report = second.judged(report, request.second_look)
+        report = second.judged(report, request, request.second_look)
     if request.suspects is not None:
         report = replace(report, suspects=suspects.cut(report, request, request.suspects))
     files_out.write(report, request, session.outlines)

@@ -12,7 +12,7 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
 
     from stemd.quality.second import SecondLook
-    from stemd.quality.suspects import Suspect
+    from stemd.quality.suspects import Suspects
 
 Verdict = Literal["pass", "flagged"]
 Range = tuple[float, float]
@@ -205,7 +205,7 @@ class Report:
     curves: Mapping[str, tuple[float, ...]]
     step: float
     ignored: tuple[str, ...] = ()
-    suspects: tuple[Suspect, ...] = ()
+    suspects: Suspects | None = None
     second: SecondLook | None = None
 
     @property
@@ -235,7 +235,7 @@ class Report:
             "thresholds": {each.name: getattr(self.thresholds, each.name) for each in fields(self.thresholds)},
             "ignored": list(self.ignored),
             "flags": [each.as_json() for each in self.flags],
-            **({"suspects": len(self.suspects)} if self.suspects else {}),
+            **({"suspects": len(self.suspects.ranges)} if self.suspects else {}),
             "second_look": self.second.as_json() if self.second else None,
             "curves": {"step": self.step, **{name: _curve(values) for name, values in self.curves.items()}},
         }

@@ -1,4 +1,9 @@
-"""The second look: how much vocal the network finds in the accompaniment, where the first look has flagged some."""
+"""The second look: how much of the vocal the network finds in the accompaniment, where the first look has flagged some.
+
+What the network takes for a voice in an accompaniment is mostly some instrument, whether anything leaked or not: its
+level says nothing. So the vocal stem is fitted to it as `bleed` fits it to the accompaniment. Where the vocal did leak,
+it stands out there, since most of the band is gone; an instrument on the singer's notes does not.
+"""
 
 from __future__ import annotations
 
@@ -9,19 +14,24 @@ from typing import TYPE_CHECKING, Any, Final
 import numpy as np
 
 from stemd.quality import decibel, suspects
-from stemd.quality.estimate import PAUSE
+from stemd.quality.bleed import BleedMeter, Fits
+from stemd.quality.estimate import PAUSE, estimate
+from stemd.quality.excerpt import excerpt
 from stemd.quality.levels import sound
 from stemd.quality.recording import Recording
+from stemd.quality.spectra import Spectra
 from stemd.quality.verdict import span
-from stemd.quality.windows import power
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
-    from stemd.quality.report import Flag, Range, Report
+    from numpy.typing import NDArray
+
+    from stemd.quality.report import Flag, Range, Report, Request
 
 FOUND: Final = "vocals.wav"
 """What the engine has found in the suspect seconds."""
+_FITS: Final = ("voice", "gain", "evidence")
 LESS_DB: Final = 10.0
 """A flag stands if the second look finds no more than this less than the threshold."""
 
@@ -74,9 +84,9 @@ class SecondLook:
         }
 
 
-def judged(report: Report, folder: str) -> Report:
+def judged(report: Report, request: Request, folder: str) -> Report:
     """Return the report with what the second look found. Raises StemdError where that cannot be read."""
-    return confirmed(report, levels(report, folder))
+    return confirmed(report, levels(report, request, folder))
 
 
 def confirmed(report: Report, found: Mapping[Range, float]) -> Report:
@@ -92,13 +102,42 @@ def confirmed(report: Report, found: Mapping[Range, float]) -> Report:
     return replace(report, second=second, flags=flags, verdict="flagged" if flags else "pass")
 
 
-def levels(report: Report, folder: str) -> dict[Range, float]:
+def levels(report: Report, request: Request, folder: str) -> dict[Range, float]:
     """Level of the vocal that was found in each flagged range, dB relative to the vocal where it sings."""
-    singing = _singing(report.curves.get(report.vocals or "", ()))
+    looked = suspects.read(folder)
     with Recording("second look", str(Path(folder) / FOUND)) as recording:
-        return {
-            (each.start, each.end): decibel.of_power(_power(recording, each), singing) for each in suspects.read(folder)
-        }
+        parts = [_fitted(report, request, span, recording) for span in looked.spans]
+    curve = estimate(Fits(*(np.concatenate([getattr(part, name) for part in parts]) for name in _FITS))).curve
+    leaked = 10 ** (curve / 10) * _here(report, looked.spans)
+    found, before = {}, 0
+    for (start, end), part in zip(looked.spans, parts, strict=True):
+        for each in looked.ranges:
+            if start <= each.first and each.last <= end:
+                first, last = (before + round((when - start) / report.step) for when in (each.first, each.last))
+                found[each.start, each.end] = decibel.of_power(float(leaked[first : max(last, first + 1)].mean()))
+        before += len(part.voice)
+    return found
+
+
+def _fitted(report: Report, request: Request, span: Range, found: Recording) -> Fits:
+    """Fit the vocal stem to what was found in one span; `found` is read on from where it stands."""
+    meter, spectra = BleedMeter(found.rate, 1), Spectra(found.rate, found.channels, 2)
+    for first, last in suspects.blocks(*span):
+        voice, _ = excerpt(request, report, str(report.vocals), first, last)
+        theirs = found.read(len(voice))
+        signals = [np.broadcast_to(voice, (len(voice), found.channels)), np.where(sound(theirs), theirs, np.float32(0))]
+        for batch in spectra.feed(signals):
+            meter.feed(batch[0], batch[1:])
+    for batch in spectra.finish():
+        meter.feed(batch[0], batch[1:])
+    return meter.fits(0)
+
+
+def _here(report: Report, spans: Sequence[Range]) -> float:
+    """Power of the vocal in these spans relative to the whole recording, each where it sings; linear."""
+    whole = np.asarray(report.curves.get(str(report.vocals), ()))
+    parts = [whole[round(start / report.step) : round(end / report.step)] for start, end in spans]
+    return _singing(np.concatenate(parts)) / max(_singing(whole), 1e-20)
 
 
 def _decibels(value: float) -> str:
@@ -114,13 +153,7 @@ def _kept(flag: Flag, found: Mapping[Range, float], limit: float) -> Sequence[Fl
     return (replace(flag, second=value, text=f"{flag.text}; heard again by the second look, about {value:.0f} dB"),)
 
 
-def _singing(curve: Sequence[float]) -> float:
+def _singing(curve: NDArray[np.float64]) -> float:
     """Mean power of the vocal stem's windows that are no pause."""
-    voice = 10 ** (np.asarray(curve) / 10)
+    voice = 10 ** (curve / 10)
     return float(voice[voice > PAUSE * voice.mean()].mean()) if len(voice) else 0.0
-
-
-def _power(recording: Recording, suspect: suspects.Suspect) -> float:
-    recording.seek(round(suspect.at * recording.rate))
-    block = recording.read(round((suspect.last - suspect.first) * recording.rate))
-    return float(power(np.where(sound(block), block, np.float32(0.0))).mean()) if len(block) else 0.0

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from dataclasses import astuple, dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
@@ -14,7 +14,7 @@ from stemd.errors import StemdError
 from stemd.quality.excerpt import excerpt
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Sequence
+    from collections.abc import Iterable, Iterator, Sequence
 
     from stemd.quality.recording import Block
     from stemd.quality.report import Range, Report, Request
@@ -33,38 +33,37 @@ _BLOCK: Final = 10.0
 
 @dataclass(frozen=True, slots=True)
 class Suspect:
-    """A flagged range. start, end: seconds, as flagged. first, last: what is looked at of it. at: in the sound."""
+    """A flagged range. start, end: seconds, as flagged. first, last: what is looked at of it."""
 
     start: float
     end: float
     first: float
     last: float
-    at: float
 
 
-def suspects(report: Report) -> tuple[tuple[Suspect, ...], tuple[Range, ...]]:
-    """Say what of flagged bleed is to be looked at, and which ranges of the recording that needs, in their order."""
-    flagged = [flag for flag in report.flags if flag.metric == "bleed"]
-    looked = [_loudest(flag.start, flag.end, report) for flag in flagged]
-    spans = _joined((max(0.0, first - CONTEXT), min(report.seconds, last + CONTEXT)) for first, last in looked)
-    found = []
-    for flag, (first, last) in zip(flagged, looked, strict=True):
-        before = 0.0
-        for start, end in spans:
-            if start <= first and last <= end:
-                found.append(Suspect(flag.start, flag.end, first, last, before + first - start))
-                break
-            before += end - start
-    return tuple(found), spans
+@dataclass(frozen=True, slots=True)
+class Suspects:
+    """spans: ranges of the recording, seconds, which stand one behind the other in the sound."""
+
+    ranges: tuple[Suspect, ...]
+    spans: tuple[Range, ...]
 
 
-def cut(report: Report, request: Request, folder: str) -> tuple[Suspect, ...]:
+def suspects(report: Report) -> Suspects:
+    """Say what of flagged bleed is to be looked at, and which ranges of the recording that needs."""
+    flagged = [(flag.start, flag.end) for flag in report.flags if flag.metric == "bleed"]
+    found = tuple(Suspect(start, end, *_loudest(start, end, report)) for start, end in flagged)
+    around = ((max(0.0, each.first - CONTEXT), min(report.seconds, each.last + CONTEXT)) for each in found)
+    return Suspects(found, _joined(around))
+
+
+def cut(report: Report, request: Request, folder: str) -> Suspects:
     """Write the suspect seconds and their places into a folder. Raises StemdError "report-unwritable"."""
-    found, spans = suspects(report)
-    if found:
+    found = suspects(report)
+    if found.ranges:
         try:
-            _write(report, request, spans, Path(folder) / SOUND)
-            (Path(folder) / PLACES).write_text(json.dumps([astuple(each) for each in found]), encoding="utf-8")
+            _write(report, request, found.spans, Path(folder) / SOUND)
+            (Path(folder) / PLACES).write_text(json.dumps(asdict(found)), encoding="utf-8")
         except OSError as error:
             raise StemdError(
                 "report-unwritable", f"{folder}: {error.strerror}", "Check the folder's space and permissions."
@@ -72,9 +71,16 @@ def cut(report: Report, request: Request, folder: str) -> tuple[Suspect, ...]:
     return found
 
 
-def read(folder: str) -> tuple[Suspect, ...]:
+def read(folder: str) -> Suspects:
     """Read the places that `cut` has written."""
-    return tuple(Suspect(*each) for each in json.loads((Path(folder) / PLACES).read_text(encoding="utf-8")))
+    found = json.loads((Path(folder) / PLACES).read_text(encoding="utf-8"))
+    return Suspects(tuple(Suspect(**each) for each in found["ranges"]), tuple((a, b) for a, b in found["spans"]))
+
+
+def blocks(start: float, end: float) -> Iterator[Range]:
+    """Cut a span into what is read of it at a time."""
+    for first in np.arange(start, end, _BLOCK):
+        yield float(first), float(min(end, first + _BLOCK))
 
 
 def _loudest(start: float, end: float, report: Report) -> Range:
@@ -105,8 +111,7 @@ def _write(report: Report, request: Request, spans: Sequence[Range], path: Path)
     beside.unlink(missing_ok=True)
     writer: wav.Writer | None = None
     for start, end in spans:
-        for first in np.arange(start, end, _BLOCK):
-            last = min(end, first + _BLOCK)
+        for first, last in blocks(start, end):
             block, rate = excerpt(request, report, str(report.accompaniment), first, last)
             writer = writer or wav.Writer(beside, rate, block.shape[1])
             writer.write(_faded(block, rate, first == start > 0, last == end < report.seconds).T)
