@@ -14,6 +14,7 @@ import pytest
 
 from stemd.errors import EnvironmentFault
 from stemd.inbox import stat_of
+from stemd.ledger import open_for_asking, requests
 from stemd.model import Finished, Retry, Stage
 from stemd.stages import deliver, retire, take
 from stemd.stages.work import Work
@@ -226,3 +227,11 @@ def test_the_daemon_brings_a_karaoke_song_from_folder_to_folder(tmp_path: Path, 
     left = {str(path.relative_to(inbox)) for path in inbox.rglob("*") if path.is_file()}
     assert left == {"orphan.lrc", "_done/Hit.mp3", "_done/Hit.cdg", "_done/Hit.lrc"}
     assert b"orphan.lrc belongs to a recording" in done.stderr
+    (inbox / "Hit.lrc").write_bytes(LYRICS * 2)  # better ones, when all is over
+    ledger = open_for_asking(tmp_path / "state")
+    requests.ask(ledger, "redeliver", who="ann", now=1.0, job=1)
+    ledger.close()
+    subprocess.run(argv, capture_output=True, timeout=90, check=True)
+    assert (tmp_path / "out/Hit (2).lrc").read_bytes() == LYRICS * 2
+    assert (tmp_path / "out/Hit (2).cdg").read_bytes() == GRAPHICS
+    assert not list((tmp_path / "state").rglob("*.cdg"))

@@ -165,7 +165,7 @@ class Inboxes:
         inbox.links = frozenset(seen.links)
         for path in set(seen.alone) - inbox.alone:
             name = path.decode("utf-8", "replace")
-            entry.info("{} belongs to a recording of the same name, which is not here: it stays until that comes", name)
+            entry.info("{} belongs to a recording that is not here; if that is delivered: stemd redeliver", name)
         inbox.alone = frozenset(seen.alone)
         inbox.unready = sum(inbox.known.get(path) != stat for path, stat in seen.unready.items())
         inbox.known = {path: stat for path, stat in inbox.known.items() if path in seen.files or path in seen.unready}

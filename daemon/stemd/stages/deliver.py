@@ -36,6 +36,7 @@ JOURNALS: Final = {"outbox": copies.OUTBOX_JOURNAL, "review": copies.JOURNAL}
 
 _MADE: Final = "delivery"
 _FILM: Final = "film"
+_CARRIED: Final = "carried"
 _MANIFEST: Final = "manifest"
 _QUALITY: Final = "quality"
 _SOON: Final = 1.0  # seconds until something that changes is looked at again
@@ -81,7 +82,7 @@ def forget(folder: Path) -> bool:
 
 def strip(folder: Path) -> None:
     """Drop what another delivery makes anew, and what is remembered of this one. folder: the job's."""
-    for name in (_MADE, *JOURNALS.values()):
+    for name in (_MADE, _FILM, _CARRIED, *JOURNALS.values()):
         for made in list(folder.rglob(name)):
             drop_tree(made)
 
@@ -99,13 +100,15 @@ def _carried(work: Work) -> tuple[Copy, ...] | Retry:
     journal, rule, now = work.root / copies.COMPANIONS, work.rule, time.time()
     before = remembered(journal)
     with faults_in("inbox", rule.inbox):
-        recordings = dict.fromkeys([Path(os.fsdecode(work.job.path)), rule.inbox / os.fsdecode(work.job.name)])
+        recordings = dict.fromkeys([work.origin, Path(os.fsdecode(work.job.path))])  # what came late, first
         seen = sight(recordings, journal, now)
     if before and not seen:
         check_present(work.root / copies.INBOX_NOTE, rule.inbox, but=rule.review)
     settle = rule.settle or filesystem(rule.inbox).settle
     rest = max((settle - (now - companion.since) for companion in seen), default=0.0)
-    carried = [copy(companion, work.folder, work.stop) for companion in seen] if rest <= 0 else [None]
+    with faults_in("state", work.folder):
+        (work.folder / _CARRIED).mkdir(exist_ok=True)
+    carried = [copy(companion, work.folder / _CARRIED, work.stop) for companion in seen] if rest <= 0 else [None]
     if None in carried:
         names = ", ".join(readable(companion.path.name) for companion in seen)
         return Retry(max(rest, _SOON), f"waits until {names} has arrived", counts=False)
