@@ -15,6 +15,8 @@ import pytest
 from rich.console import Console
 
 from stemd.commands.show import _status_lines
+from stemd.commands.show import jobs as list_jobs
+from stemd.commands.submit import submit
 from stemd.commands.watch import picture
 from stemd.config import load
 from stemd.ledger import albums, jobs, open_for_writing
@@ -44,7 +46,8 @@ settle = 0.2
 
 @pytest.fixture
 def ledger(tmp_path):
-    opened = open_for_writing(tmp_path)
+    (tmp_path / "state").mkdir()
+    opened = open_for_writing(tmp_path / "state")
     yield opened
     opened.close()
 
@@ -58,7 +61,7 @@ def end(ledger, job, status: Status, stage: Stage = Stage.RETIRE):
     return jobs.apply(ledger, running, Change(stage, status, "x"), NOW)
 
 
-def test_how_far_an_album_is(ledger, tmp_path):
+def test_how_far_an_album_is(ledger, tmp_path, capsys):
     one, two, three, four, _ = arrive(ledger, b"X/1.wav", b"X/2.wav", b"X/CD 2/1.wav", b"X/4.wav", b"single.wav")
     arrive(ledger, b"X/1.wav", rule="another")
     end(ledger, one, Status.DONE)
@@ -70,10 +73,13 @@ def test_how_far_an_album_is(ledger, tmp_path):
     held = end(ledger, three, Status.HELD, Stage.DELIVER)
     assert albums.album(ledger, held).told == "1 of 3 done, 1 to review, 1 failed"
     assert not albums.album(ledger, held).at_work
-    facts = status(tmp_path, ledger)
+    facts = status(tmp_path / "state", ledger)
     assert [(album["name"], album["total"], album["done"]) for album in facts["albums"]] == [("X", 1, 0), ("X", 3, 1)]
     told = "1 of 3 done, 1 to review, 1 failed"
     assert f"  album X (rule r): {told}" in list(_status_lines(facts))
+    (tmp_path / "config.toml").write_text(CONFIG)
+    list_jobs(tmp_path / "config.toml", as_json=False, status=None, rule="r")
+    assert capsys.readouterr().out.splitlines()[-1] == f"album X (rule r): {told}"
     console = Console(file=io.StringIO(), width=120)
     console.print(picture(facts))
     assert told in console.file.getvalue()
@@ -114,6 +120,14 @@ def daemon(tmp_path, monkeypatch):
         return Service(load(tmp_path / "config.toml"), once=True, pool=FakeWorkers()).run()
 
     return work
+
+
+def test_a_submitted_file_is_marked_where_the_rule_wants_it(tmp_path):
+    (tmp_path / "config.toml").write_text(CONFIG + 'ready = "marker"\n')
+    tone(tmp_path / "song.wav", 1)
+    (tmp_path / "in").mkdir()
+    submit(tmp_path / "song.wav", "r", tmp_path / "config.toml")
+    assert {path.name for path in (tmp_path / "in").iterdir()} == {"song.wav", "song.wav.ready"}
 
 
 def test_a_sender_with_a_marker_need_not_wait(tmp_path, daemon):

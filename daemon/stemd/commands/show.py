@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import json
+import os
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from stemd.commands.common import AsJson, ConfigPath, clock, find_job, ledger_of, readable, span
+from stemd.ledger import albums
 from stemd.ledger import jobs as job_rows
 from stemd.model import Status
 from stemd.status import brief, full, reason
@@ -82,19 +84,22 @@ def jobs(
     status: Annotated[str | None, typer.Option("--status", "-s", help="Only jobs in this status.")] = None,
     rule: Annotated[str, typer.Option("--rule", "-r", help="Only jobs of this rule.")] = "",
 ) -> None:
-    """List jobs, oldest first."""
+    """List jobs, oldest first, and how far the albums are that are not finished."""
     statuses = (_status(status),) if status else ()
     with ledger_of(config) as (_, ledger):
         found = job_rows.select(ledger, statuses=statuses, rule=rule)
         if as_json:
             typer.echo(json.dumps([full(ledger, job) for job in found], indent=1))
             return
+        unfinished = [] if statuses else [album for album in albums.unfinished(ledger) if rule in {"", album.rule}]
     for job in found:
         line = brief(job)
         typer.echo(
             f"{job.id:>5}  {line['status']:<9}  {line['stage']:<9}  {job.rule}: {readable(job.name)}"
             + (f"  ({job.reason})" if job.reason else "")
         )
+    for album in unfinished:
+        typer.echo(f"album {readable(os.fsdecode(album.folder))} (rule {album.rule}): {album.told}")
 
 
 def _status(given: str) -> Status:
