@@ -1,6 +1,7 @@
 """The hardened unit under a real systemd, booted as PID 1 in namespaces of its own."""
 
 import contextlib
+import json
 import os
 import shutil
 import subprocess
@@ -238,6 +239,33 @@ def test_alerts_end_where_nobody_is_named_and_tell_what_fails(stemd):
     assert wait(told.exists, 90), log.read_text() + stemd.log
     assert told.read_text().startswith("letter.wav failed: ")
     stemd.run("systemctl", "stop", "stemd-alerts")
+
+
+def test_its_events_reach_the_journal_with_their_fields(stemd):
+    journald = Path("/lib/systemd/systemd-journald")
+    if not journald.exists() or shutil.which("journalctl") is None:
+        pytest.skip("systemd-journald is not installed")
+    stemd.run("mkdir", "-p", "/run/log/journal")
+    running = subprocess.Popen(["nsenter", "-t", str(stemd.init), "-a", journald], stderr=subprocess.DEVNULL)
+    drop = stemd.folder / "units/stemd.service.d/zz-journal.conf"
+    try:
+        assert wait(lambda: not stemd.run("test", "-S", "/run/systemd/journal/stdout", check=False).returncode)
+        drop.write_text("[Service]\nStandardOutput=journal\nStandardError=journal\n")
+        stemd.run("systemctl", "daemon-reload")
+        stemd.restart()
+        (stemd.folder / "srv/in/journal.wav").write_text("no sound at all")
+        ask = ["journalctl", "-D", "/run/log/journal", "-o", "json", "-p", "warning", "_SYSTEMD_UNIT=stemd.service"]
+        told = wait(lambda: [line for line in stemd.run(*ask).stdout.splitlines() if "journal.wav" in line], 60)
+        event = json.loads(told[0])
+        assert (event["_TRANSPORT"], event["PRIORITY"], event["STEMD_RULE"]) == ("journal", "3", "songs")
+        assert event["STEMD_JOB"].isdecimal()
+        assert len(told) == 1
+    finally:
+        drop.unlink()
+        stemd.run("systemctl", "daemon-reload")
+        stemd.restart()
+        running.terminate()
+        running.wait(20)
 
 
 def test_a_good_configuration_is_taken_over_and_a_bad_one_is_not(stemd):

@@ -88,6 +88,7 @@ def test_a_longer_report_holds_what_was_before(settings, history):
     assert len(report(settings, history, hours=48).done) == 5
     assert len(report(settings, history, hours=48).failed) == 2
     assert len(report(settings, history, hours=24 * 14).slots) in {14, 15, 16}
+    assert len(report(settings, history, hours=24 * 7 * 52).slots) in {52, 53, 54}
 
 
 def test_every_ending_is_in_one_slot(settings, history):

@@ -25,8 +25,9 @@ if TYPE_CHECKING:
 
 _HOUR: Final = 3600
 _DAY: Final = 24 * _HOUR
-_FEW_HOURS: Final = 3 * _DAY
-"""Up to so long a report counts by the hour, beyond by the day."""
+_BY_HOURS: Final = 3 * _DAY
+_BY_DAYS: Final = 60 * _DAY
+"""Up to so long a report counts by the hour and by the day; beyond, by the week."""
 _HOOKS: Final = ("hook-failed", "hook-timeout", "hook-interrupted")
 _WORSE: Final = frozenset({*MEMORY_CODES, "no-gpu"})
 """Codes after which a separation goes on smaller or elsewhere."""
@@ -69,7 +70,7 @@ class Volume:
 
 @dataclass(frozen=True, slots=True)
 class Slot:
-    """What ended in one hour or one day from `at` on."""
+    """What ended in one hour, day or week from `at` on."""
 
     at: float
     done: int
@@ -124,7 +125,7 @@ def gather(settings: Settings, ledger: Ledger, since: float, until: float) -> Re
     review = [job for job in held if job.for_review]
     counts = jobs.counts(ledger)
     scores = [each.score for each in heard.values() if each.score is not None]
-    slot = _HOUR if until - since <= _FEW_HOURS else _DAY
+    slot = _HOUR if until - since <= _BY_HOURS else _DAY if until - since <= _BY_DAYS else 7 * _DAY
     return Report(
         since=since, until=until, daemon=locked(state), done=_recordings(done, heard),
         doubles=sum(job.status is Status.DONE and job.twin is not None for job in ended),
@@ -208,7 +209,7 @@ def _disks(settings: Settings, state: Path) -> tuple[Volume, ...]:
 def _slots(
     slot: int, since: float, until: float, done: Iterable[Job], review: Iterable[Job], failed: Iterable[Job]
 ) -> tuple[Slot, ...]:
-    """Count what ended hour by hour, or day by day, in the local time zone; empty slots included."""
+    """Count what ended slot by slot in the local time zone; empty slots included."""
     zone = time.localtime(until).tm_gmtoff
     first, last = (int((at + zone) // slot) for at in (since, until))
     counts = [Counter(int((job.changed + zone) // slot) for job in found) for found in (done, review, failed)]

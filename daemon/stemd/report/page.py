@@ -69,7 +69,7 @@ def bars(report: Report) -> list[Bar]:
 
 
 def _clock(at: float, slot: int) -> str:
-    return time.strftime("%-d %b" if slot == _DAY else "%H:%M", time.localtime(at))
+    return time.strftime("%-d %b" if slot >= _DAY else "%H:%M", time.localtime(at))
 
 
 def _words(slot: Slot) -> str:
