@@ -1,5 +1,6 @@
 """The daemon's side of a worker process, which here is a small script: answers, stop, stall, death, memory."""
 
+import contextlib
 import os
 import signal
 import threading
@@ -9,6 +10,7 @@ import pytest
 
 from stemd.children import Worker
 from stemd.errors import EnvironmentFault, OutOfMemory, StemdError, Stopping, WorkerFault
+from stemd.pulse import Pulse
 
 SCRIPT = """
 import json, os, sys, time, threading
@@ -44,6 +46,27 @@ def worker(tmp_path, monkeypatch):
 def ask(worker, do, stop=None, **more):
     options = {key: more.pop(key) for key in ("stall", "limit", "on_progress") if key in more}
     return worker.ask({"do": do, **more}, stop=stop or threading.Event(), **options)
+
+
+def test_who_waits_for_a_worker_that_says_nothing_moves_all_the_same(worker, monkeypatch):
+    pulse, stop = Pulse(), threading.Event()
+    monkeypatch.setattr(worker, "_pulse", pulse)
+
+    def wait() -> None:
+        with contextlib.suppress(Stopping):
+            ask(worker, "hang", stop)
+
+    asking = threading.Thread(target=wait)
+    asking.start()
+    while (waiting := pulse.still(-1)) is None:
+        time.sleep(0.05)
+    assert waiting.part == f"waiting for the worker (process {worker.pid})"
+    began = time.monotonic()
+    while pulse.still(-1).seconds > 0.1 or time.monotonic() - began < 0.5:  # a fresh stamp, though nothing was said
+        time.sleep(0.02)
+    stop.set()
+    asking.join(30)
+    assert pulse.still(-1) is None
 
 
 def test_answers_and_stays_warm(worker):
