@@ -51,6 +51,20 @@ def ledger(tmp_path):
     opened.close()
 
 
+def test_a_ledger_that_another_program_holds_is_a_fault_of_the_surroundings(ledger, tmp_path):
+    assert store._PATIENCE < 30  # seconds that a part of the daemon may stand still
+    ledger.db.execute_sql("PRAGMA busy_timeout = 10")
+    holder = sqlite3.connect(tmp_path / "ledger.sqlite3", isolation_level=None)
+    holder.execute("BEGIN EXCLUSIVE")
+    reads = () if ledger.db.pragma("journal_mode") == "wal" else (requests.unanswered, jobs.counts)
+    for use in (*reads, lambda held: jobs.recover(held, 1.0)):
+        with pytest.raises(store.LedgerFull, match="the ledger cannot be used: database is locked"):
+            use(ledger)
+    holder.execute("ROLLBACK")
+    holder.close()
+    assert requests.unanswered(ledger) == []
+
+
 def arrive(ledger, name=b"caf\xe9.wav", stat=SEEN, rule="r"):
     return jobs.admit(ledger, [(Arrival(rule, b"/in/" + name, stat), name)], NOW)
 

@@ -27,6 +27,9 @@ MIGRATIONS = Path(__file__).parent / "migrations"
 WAL_SAFE = (3, 51, 3)
 """From here on SQLite's WAL mode is free of the WAL-reset bug (https://sqlite.org/wal.html#walresetbug)."""
 
+_PATIENCE = 20
+"""Seconds for which another program may hold the file: less than a part of the daemon may stand still."""
+
 COLUMNS = {
     "job": (
         "id", "rule", "path", "name", "size", "mtime_ns", "ctime_ns", "stage", "status", "sha256", "recipe", "key",
@@ -48,11 +51,13 @@ COLUMNS = {
 
 
 class LedgerFull(EnvironmentFault):
-    """The ledger cannot be written for the moment: its disk is full, or somebody else holds it."""
+    """The ledger cannot be used for the moment: its disk is full, or another program holds it."""
 
     def __init__(self, why: str) -> None:
         super().__init__(
-            "ledger-full", f"the ledger cannot be written: {why}", "free space below state_dir; tried again"
+            "ledger-full",
+            f"the ledger cannot be used: {why}",
+            "free space below state_dir, or end the program that holds the file; it is tried again",
         )
 
 
@@ -132,7 +137,9 @@ def open_for_asking(state: Path) -> Ledger:
 
 def _connect(state: Path, mode: str) -> SqliteDatabase:
     pragmas = {"synchronous": "full", "foreign_keys": 1}
-    db = SqliteDatabase(f"{path_of(state).absolute().as_uri()}?mode={mode}", uri=True, timeout=30, pragmas=pragmas)
+    db = SqliteDatabase(
+        f"{path_of(state).absolute().as_uri()}?mode={mode}", uri=True, timeout=_PATIENCE, pragmas=pragmas
+    )
     db.connect()
     return db
 
@@ -211,5 +218,8 @@ def locked(state: Path) -> bool:
 
 
 def rows(query: Any) -> Iterator[dict[str, Any]]:
-    """Run a select and give its rows as dictionaries."""
-    yield from query.dicts()
+    """Run a select and give its rows as dictionaries. Raises LedgerFull while another program holds the file."""
+    try:
+        yield from query.dicts()
+    except OperationalError as fault:
+        raise LedgerFull(str(fault)) from fault

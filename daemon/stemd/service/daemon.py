@@ -170,7 +170,7 @@ class Service:
             self._wait_for_room(fault)
         else:
             if self._full:
-                logger.info("the ledger can be written again")
+                logger.info("the ledger can be used again")
             self._full = False
 
     def _wait_for_room(self, fault: LedgerFull) -> None:
@@ -179,8 +179,10 @@ class Service:
             logger.error("{}: {}", fault.message, fault.hint)
         self._full = True
         time.sleep(_FULL)
+        self._pulse.stamp(*self._rounds)
         self._rest()
-        self._tell()
+        with contextlib.suppress(LedgerFull):
+            self._tell()
         self._pulse.stamp(*self._rounds)
 
     def _take_mail(self) -> None:
