@@ -19,7 +19,8 @@ from stemd.commands.show import jobs as list_jobs
 from stemd.commands.submit import submit
 from stemd.commands.watch import picture
 from stemd.config import load
-from stemd.ledger import albums, jobs, open_for_writing
+from stemd.inbox import stat_of
+from stemd.ledger import albums, jobs, open_for_writing, stopping
 from stemd.model import Arrival, Change, Stage, Stat, Status
 from stemd.service.daemon import Service
 from stemd.status import status
@@ -142,6 +143,20 @@ def test_a_sender_with_a_marker_need_not_wait(tmp_path, daemon):
     files = json.loads((tmp_path / "in/whole.wav.done").read_text())["files"]
     assert {Path(file).name for file in files} == {"vocals.wav", "manifest.json"}
     assert all(Path(file).is_file() for file in files)
+
+
+def test_a_cancelled_job_stays_cancelled_though_the_daemon_died_first(tmp_path, daemon, ledger):
+    source = tmp_path / "in/song.wav"
+    tone(source, 1)
+    arrival = Arrival("r", os.fsencode(source), stat_of(source.lstat()))
+    (job,) = jobs.admit(ledger, [(arrival, b"song.wav")], NOW)
+    running = jobs.claim(ledger, job, NOW)
+    jobs.note(ledger, running, "cancelled by ann", NOW, stopping.STOPPING)
+    (tmp_path / "state/work" / str(job.id)).mkdir(parents=True)
+    assert daemon() == 0
+    assert jobs.get(ledger, job.id).status is Status.CANCELLED
+    assert source.exists()
+    assert list((tmp_path / "out").iterdir()) == list((tmp_path / "state/work").iterdir()) == []
 
 
 HARD_NAMES = [
