@@ -123,6 +123,8 @@ def test_what_the_journal_does_not_take_is_a_line(tmp_path, capsys):
             {"stage": Stage.RETIRE, "code": "no-audio", "due": 1e9},
             "DEBUG",
         ),
+        (Retry(2, "unexpected ValueError", counts=True, code="internal"), {}, "DEBUG"),
+        (Retry(2, "unexpected ValueError", counts=True, code="internal"), {"attempts": 3}, "ERROR"),
         (Retry(0, "separate was interrupted", counts=False), {}, "INFO"),
     ],
 )

@@ -15,7 +15,7 @@ from stemd.ledger.jobs import Stale
 from stemd.model import Stage, Status, Withdrawn
 from stemd.results import trim
 from stemd.service.folders import put_away
-from stemd.service.logbook import log_end
+from stemd.service.logbook import about, log_end, shown
 
 if TYPE_CHECKING:
     from stemd.ledger import Ledger
@@ -40,7 +40,7 @@ class Endings:
         try:
             job = jobs.apply(self._ledger, ended.job, change, time.time())
         except Stale as stale:
-            logger.error("{}; how its stage ended is not written down", stale.message)
+            about(ended.job).error("{}; how its stage ended is not written down", stale.message)
             job = jobs.get(self._ledger, ended.job.id)
         self._runner.finish(ended)
         self._learn(ended, change, job)
@@ -73,7 +73,7 @@ class Endings:
             for key in trim(self._runner.results, limit, self._needed()):
                 logger.debug("dropped the kept stems {}", key[:12])
         except (OSError, EnvironmentFault) as fault:
-            logger.warning("job {} could not be cleaned up after: {}", job.id, fault)
+            about(job).warning("{} could not be cleaned up after: {}", shown(job), fault)
 
     def _needed(self) -> set[str]:
         """The keys of separations that jobs need, those among them that are only about to look for theirs."""

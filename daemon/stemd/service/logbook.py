@@ -44,7 +44,8 @@ def severity(job: Job, outcome: Outcome, change: Change) -> str:
         return "INFO"
     same = outcome.code == job.code or (job.failing and job.due > 0)  # a failing job keeps the code of its failure
     told_before = isinstance(outcome, Retry) and not outcome.counts and same
-    return "DEBUG" if told_before else "WARNING"
+    told_with_traceback = outcome.code == "internal"
+    return "DEBUG" if told_before or told_with_traceback else "WARNING"
 
 
 def shown(job: Job) -> str:
