@@ -160,6 +160,7 @@ def test_in_the_archive_they_keep_one_name(studio: Studio, karaoke: Any) -> None
     retired(work)
     assert (studio.root / "in/_done/song (3).cdg").read_bytes() == GRAPHICS
     assert (studio.root / "in/_done/song (3).wav").exists()
+    assert "song (3).wav" in retired(work).note  # the try before was cut off
 
 
 def test_a_kill_between_song_and_companions_loses_neither(studio: Studio, karaoke: Any) -> None:

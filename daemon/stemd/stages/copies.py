@@ -27,10 +27,6 @@ INBOX_NOTE: Final = "inbox.json"
 """Which folder the source was taken from, in the job's own folder; `files.presence` writes and reads it."""
 
 
-COMPANIONS: Final = "companions.json"
-"""Which companions the recording has, in the job's own folder; `files.companions` writes and reads it."""
-
-
 def note_of(path: Path) -> Path:
     """Where the note lies that says what is wrong with a recording."""
     return path.with_name(cut(path.name, LONGEST - len(_NOTE)) + _NOTE)

@@ -14,16 +14,14 @@ from stemd.codec.keeping import check_room
 from stemd.codec.making import Made, Order, make
 from stemd.errors import StemdError, WorkerFault
 from stemd.files import digest, drop_tree, faults_in, read_fact, read_json, write_json
-from stemd.files.companions import NARRATION, Copy, copy, remembered, sight
+from stemd.files.companions import NARRATION, Copy
 from stemd.files.names import Place, places, split
 from stemd.files.plan import longest_name
-from stemd.files.presence import check_present
 from stemd.files.publish import Item, Shelf, abandon, publish, resume
 from stemd.formats import stem_file
 from stemd.formats.manifest import manifest, readable
 from stemd.model import Artifact, Finished, Mix, Retry
-from stemd.mounts import filesystem
-from stemd.stages import copies
+from stemd.stages import companions, copies
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -36,10 +34,8 @@ JOURNALS: Final = {"outbox": copies.OUTBOX_JOURNAL, "review": copies.JOURNAL}
 
 _MADE: Final = "delivery"
 _FILM: Final = "film"
-_CARRIED: Final = "carried"
 _MANIFEST: Final = "manifest"
 _QUALITY: Final = "quality"
-_SOON: Final = 1.0  # seconds until something that changes is looked at again
 _MAKING: Final = 0.7  # of the stage's progress; the rest is publishing
 
 
@@ -52,7 +48,7 @@ def run(work: Work) -> Outcome:
     shelf = _shelf(work, "review" if work.job.for_review else "outbox")
     artifacts, unused = resume(shelf), ""
     if not artifacts:
-        carried = _carried(work) if shelf.what == "outbox" else ()
+        carried = companions.carried(work) if shelf.what == "outbox" else ()
         if isinstance(carried, Retry):
             return carried
         dubs = work.rule.remux and shelf.what == "outbox"
@@ -82,7 +78,7 @@ def forget(folder: Path) -> bool:
 
 def strip(folder: Path) -> None:
     """Drop what another delivery makes anew, and what is remembered of this one. folder: the job's."""
-    for name in (_MADE, _FILM, _CARRIED, *JOURNALS.values()):
+    for name in (_MADE, _FILM, companions.CARRIED, *JOURNALS.values()):
         for made in list(folder.rglob(name)):
             drop_tree(made)
 
@@ -93,26 +89,6 @@ def _shelf(work: Work, what: str) -> Shelf:
         with faults_in("review", folder), contextlib.suppress(FileExistsError):
             folder.mkdir()
     return Shelf(folder, work.folder / JOURNALS[what], work.job.id, what, work.stop)
-
-
-def _carried(work: Work) -> tuple[Copy, ...] | Retry:
-    """Copy the recording's companions, once they have stopped changing for as long as a recording has to."""
-    journal, rule, now = work.root / copies.COMPANIONS, work.rule, time.time()
-    before = remembered(journal)
-    with faults_in("inbox", rule.inbox):
-        recordings = dict.fromkeys([work.origin, Path(os.fsdecode(work.job.path))])  # what came late, first
-        seen = sight(recordings, journal, now)
-    if before and not seen:
-        check_present(work.root / copies.INBOX_NOTE, rule.inbox, but=rule.review)
-    settle = rule.settle or filesystem(rule.inbox).settle
-    rest = max((settle - (now - companion.since) for companion in seen), default=0.0)
-    with faults_in("state", work.folder):
-        (work.folder / _CARRIED).mkdir(exist_ok=True)
-    carried = [copy(companion, work.folder / _CARRIED, work.stop) for companion in seen] if rest <= 0 else [None]
-    if None in carried:
-        names = ", ".join(readable(companion.path.name) for companion in seen)
-        return Retry(max(rest, _SOON), f"waits until {names} has arrived", counts=False)
-    return tuple(filter(None, carried))
 
 
 def _published(

@@ -10,14 +10,14 @@ from typing import TYPE_CHECKING
 
 from stemd.errors import EnvironmentFault
 from stemd.files import digest, faults_in, marker, sync_folder
-from stemd.files.companions import NARRATION, beside, remembered, unchanged
+from stemd.files.companions import KINDS
 from stemd.files.move import move
 from stemd.files.names import numbered, split
 from stemd.files.presence import check_present
 from stemd.files.publish import published
-from stemd.files.wanted import is_shared
 from stemd.model import Finished, Stat
-from stemd.stages.copies import COMPANIONS, INBOX_NOTE, OUTBOX_JOURNAL, note_of, take_back
+from stemd.stages import companions
+from stemd.stages.copies import INBOX_NOTE, OUTBOX_JOURNAL, note_of, take_back
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -73,7 +73,7 @@ def _retired(work: Work) -> Outcome:
     if work.rule.source == "delete":
         with faults_in("inbox", source.parent):
             source.unlink(missing_ok=True)
-            _delete_companions(work)
+            companions.delete(work, source)
         return Finished(note=_because(job, "the source was deleted, as its rule says"))
     archived, followed = _moved(work, source, work.rule.archive)
     _take_back_note(source)
@@ -127,53 +127,15 @@ def _stat_of(work: Work, source: Path) -> Stat | None:
 
 def _moved(work: Work, source: Path, folder: Path) -> tuple[Path, str]:
     """Bring the source and its companions below `folder`; where it is, and what came with it, as the end of a note."""
-    companions = _companions(work, source)
-    target = _source_moved(work.job, source, folder, companions)
-    for kind, path in companions.items():
-        _companion_moved(work.job, path, target, kind)
-    names = ", ".join(_shown(Path(path.name)) for path in companions.values())
-    return target, f" with {names}" if names else ""
+    with_it = companions.following(work, source)
+    target = _source_moved(work.job, source, folder, with_it)
+    return target, companions.follow(work, with_it, target)
 
 
-def _companions(work: Work, source: Path) -> dict[str, Path]:
-    """Which companions go where the source goes: what was delivered, or all that wait beside what was not.
-
-    They stay for another recording of their name. What has come since the delivery stays to be seen.
-    """
-    job = work.job
-    with faults_in("inbox", source.parent):
-        if job.failing or job.twin is not None:
-            found = beside(source)
-        else:
-            known = remembered(work.root / COMPANIONS)
-            found = {companion.kind: companion.path for companion in known if unchanged(companion)}
-        return {kind: path for kind, path in found.items() if not is_shared(path, source, job.name, work.rule)}
-
-
-def _companion_moved(job: Job, companion: Path, recording: Path, kind: str) -> None:
-    """Bring a companion beside its recording, under that one's name."""
-    name = split(recording.name)[0] + companion.name[-len(kind) :]
-    with faults_in("archive", recording.parent):
-        for number in range(1, _SECOND_TRIES):
-            try:
-                move(companion, recording.with_name(numbered(name, number, folder=False)), job.id)
-            except FileExistsError:
-                continue
-            return
-
-
-def _delete_companions(work: Work) -> None:
-    """Delete what came along and was delivered with a source that is deleted; a narration only if it was mixed in."""
-    if work.job.twin is None:
-        for kind, path in _companions(work, Path(os.fsdecode(work.job.path))).items():
-            if kind != NARRATION or work.rule.remux:
-                path.unlink(missing_ok=True)
-
-
-def _source_moved(job: Job, source: Path, folder: Path, companions: Iterable[str]) -> Path:
+def _source_moved(job: Job, source: Path, folder: Path, kinds: Iterable[str]) -> Path:
     """Bring the source below `folder` under its name from the inbox; nothing there is ever replaced.
 
-    companions: kinds for which there must be room under the same name.
+    kinds: of companions for which there must be room under the same name.
     """
     before = _moved_before(job, folder)
     if before is not None and not source.exists():
@@ -183,8 +145,7 @@ def _source_moved(job: Job, source: Path, folder: Path, companions: Iterable[str
         wanted.parent.mkdir(parents=True, exist_ok=True)
         for number in range(1, _SECOND_TRIES):
             target = wanted.with_name(numbered(wanted.name, number, folder=False))
-            base = split(target.name)[0]
-            if any(os.path.lexists(target.with_name(base + kind)) for kind in companions):
+            if _has_companions(target, kinds):
                 continue
             try:
                 move(source, target, job.id, job.sha256)
@@ -202,10 +163,18 @@ def _moved_before(job: Job, folder: Path) -> Path | None:
         try:
             info = target.lstat()
         except OSError:
+            if _has_companions(target, KINDS):  # the number was left out for their sake
+                continue
             return None
         if (info.st_size, info.st_mtime_ns) == (job.stat.size, job.stat.mtime_ns):
             return target
     return None
+
+
+def _has_companions(recording: Path, kinds: Iterable[str]) -> bool:
+    """Whether there are companions by a recording's name, whoever's."""
+    base = split(recording.name)[0]
+    return any(os.path.lexists(recording.with_name(base + kind)) for kind in kinds)
 
 
 def _settled_in(path: Path, note: str) -> Finished:

@@ -5,20 +5,19 @@ from __future__ import annotations
 import contextlib
 import errno
 import os
-import time
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 from stemd.errors import EnvironmentFault
 from stemd.files import copy_hashing, drop_tree, faults_in, marker, sync_folder
-from stemd.files.companions import sight
 from stemd.files.presence import remember_folder
 from stemd.files.publish import abandon
 from stemd.model import Failed, Finished, Stat, Withdrawn
-from stemd.stages.copies import COMPANIONS, INBOX_NOTE, OUTBOX_JOURNAL, note_of, take_back
+from stemd.stages import companions
+from stemd.stages.copies import INBOX_NOTE, OUTBOX_JOURNAL, note_of, take_back
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
+    from pathlib import Path
 
     from stemd.model import Job, ModelCard, Outcome
     from stemd.stages.work import Work
@@ -63,7 +62,7 @@ def _copied(work: Work, source: int, card: ModelCard) -> Outcome:
     )
     if _stat(source) != job.stat:
         return _changed(job)
-    sight([Path(os.fsdecode(job.path))], work.folder / COMPANIONS, time.time())
+    companions.look(work)
     with faults_in("state", work.folder):
         sync_folder(work.folder)
     recipe = work.rule.recipe.digest_with(card.digest)

@@ -1,0 +1,103 @@
+"""A recording's companions on its walk: seen by TAKE, carried along by DELIVER, gone with the source by RETIRE."""
+
+from __future__ import annotations
+
+import os
+import time
+from pathlib import Path
+from typing import TYPE_CHECKING, Final
+
+from stemd.files import faults_in
+from stemd.files.companions import NARRATION, beside, copy, remembered, sight, unchanged
+from stemd.files.move import move
+from stemd.files.names import numbered, split
+from stemd.files.presence import check_present
+from stemd.files.wanted import is_shared
+from stemd.formats.manifest import readable
+from stemd.model import Retry
+from stemd.mounts import filesystem
+from stemd.stages.copies import INBOX_NOTE
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from stemd.files.companions import Copy
+    from stemd.stages.work import Work
+
+JOURNAL: Final = "companions.json"
+"""Which companions the recording has, in the job's own folder; `files.companions` writes and reads it."""
+CARRIED: Final = "carried"
+"""The folder of their copies, in the result's."""
+
+_SOON: Final = 1.0  # seconds until something that changes is looked at again
+_SECOND_TRIES: Final = 10_000
+
+
+def look(work: Work) -> None:
+    """Begin to wait for what lies beside the recording. Raises OSError, EnvironmentFault("state-full", ..)."""
+    sight([Path(os.fsdecode(work.job.path))], work.root / JOURNAL, time.time())
+
+
+def carried(work: Work) -> tuple[Copy, ...] | Retry:
+    """Copy the companions, once they have stopped changing for as long as a recording has to.
+
+    Raises EnvironmentFault("inbox-..", "state-..."), Stopping.
+    """
+    journal, rule, now = work.root / JOURNAL, work.rule, time.time()
+    before = remembered(journal)
+    with faults_in("inbox", rule.inbox):
+        recordings = dict.fromkeys([work.origin, Path(os.fsdecode(work.job.path))])  # what came late, first
+        seen = sight(recordings, journal, now)
+    if before and not seen:
+        check_present(work.root / INBOX_NOTE, rule.inbox, but=rule.review)
+    settle = rule.settle or filesystem(rule.inbox).settle
+    rest = max((settle - (now - companion.since) for companion in seen), default=0.0)
+    with faults_in("state", work.folder):
+        (work.folder / CARRIED).mkdir(exist_ok=True)
+    copies = [copy(companion, work.folder / CARRIED, work.stop) for companion in seen] if rest <= 0 else [None]
+    if None in copies:
+        names = ", ".join(readable(companion.path.name) for companion in seen)
+        return Retry(max(rest, _SOON), f"waits until {names} has arrived", counts=False)
+    return tuple(filter(None, copies))
+
+
+def following(work: Work, source: Path) -> dict[str, Path]:
+    """Tell, by kind, which go where the source goes: what was delivered, or all that wait beside what was not.
+
+    They stay for another recording of their name. What has come since the delivery stays to be seen.
+    Raises EnvironmentFault("inbox-..").
+    """
+    job = work.job
+    with faults_in("inbox", source.parent):
+        if job.failing or job.twin is not None:
+            found = beside(source)
+        else:
+            known = remembered(work.root / JOURNAL)
+            found = {companion.kind: companion.path for companion in known if unchanged(companion)}
+        return {kind: path for kind, path in found.items() if not is_shared(path, source, job.name, work.rule)}
+
+
+def follow(work: Work, companions: Mapping[str, Path], recording: Path) -> str:
+    """Bring companions beside their recording, under its name; tell of it as the end of a note.
+
+    Raises EnvironmentFault("archive-..").
+    """
+    for kind, companion in companions.items():
+        name = split(recording.name)[0] + companion.name[-len(kind) :]
+        with faults_in("archive", recording.parent):
+            for number in range(1, _SECOND_TRIES):
+                try:
+                    move(companion, recording.with_name(numbered(name, number, folder=False)), work.job.id)
+                except FileExistsError:
+                    continue
+                break
+    names = ", ".join(readable(companion.name) for companion in companions.values())
+    return f" with {names}" if names else ""
+
+
+def delete(work: Work, source: Path) -> None:
+    """Delete what was delivered with a source that is deleted; a narration only if it was mixed in. Raises OSError."""
+    if work.job.twin is None:
+        for kind, path in following(work, source).items():
+            if kind != NARRATION or work.rule.remux:
+                path.unlink(missing_ok=True)
