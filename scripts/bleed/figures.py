@@ -1,4 +1,4 @@
-"""From cases to figures: thresholds on the songs with even seeds, everything that is told on those with odd seeds."""
+"""From cases to figures: thresholds on the songs below FRESH, everything that is told on those from there on."""
 
 from collections.abc import Callable, Sequence
 from typing import Any
@@ -10,6 +10,8 @@ from stemd.quality import decibel
 from stemd.quality.estimate import NOTHING, Estimate, estimate
 from stemd.quality.ranges import joined
 
+FRESH = 31_000
+"""The first seed of songs that no rule of the measure and no threshold was chosen on."""
 LIMIT = -20.0
 """The rule's default threshold, dB."""
 FALSE_ALARMS = 0.05
@@ -23,28 +25,28 @@ def figures(cases: Sequence[Case]) -> dict[str, Any]:
     """Compute all figures that the injected leaks give."""
     told = [(case, estimate(case.fits)) for case in cases]
     plain = [(case, found) for case, found in told if not case.hard or case.hard == "spoken"]
-    border = float(np.quantile([score(f) for c, f in plain if c.level is None and c.song % 2 == 0], 1 - FALSE_ALARMS))
-    odd = [(case, found) for case, found in plain if case.song % 2]
-    clean = [each for each in odd if each[0].level is None]
+    border = float(np.quantile([score(f) for c, f in plain if c.level is None and c.song < FRESH], 1 - FALSE_ALARMS))
+    fresh = [(case, found) for case, found in plain if case.song >= FRESH]
+    clean = [each for each in fresh if each[0].level is None]
     return {
         "songs": {
-            "calibration": len({c.song for c in cases if c.song % 2 == 0}),
-            "told": len({c.song for c in cases if c.song % 2}),
+            "calibration": len({c.song for c in cases if c.song < FRESH}),
+            "told": len({c.song for c in cases if c.song >= FRESH}),
         },
         "border_db": border,
         "false_alarms_at_border": interval(clean, lambda part: np.mean([score(f) > border for _, f in part])),
         "false_alarms_at_limit": interval(clean, lambda part: np.mean([score(f) > LIMIT for _, f in part])),
-        "levels": {level: _of_level(level, odd, border) for level in LEVELS},
+        "levels": {level: _of_level(level, fresh, border) for level in LEVELS},
         "level_within_2_db": interval(
-            [each for each in odd if each[0].level is not None and each[0].level >= LIMIT],
+            [each for each in fresh if each[0].level is not None and each[0].level >= LIMIT],
             lambda part: np.mean([abs(level_of(f) - c.level) <= 2 for c, f in part]),
         ),
         "ranges": interval(
-            [e for e in odd if e[0].level is not None and e[0].level >= LIMIT and "in parts" in e[0].kind],
+            [e for e in fresh if e[0].level is not None and e[0].level >= LIMIT and "in parts" in e[0].kind],
             lambda part: np.mean([overlap(c, f) for c, f in part]),
         ),
         "hard": {name: _of_hard(name, told, border) for name in (*HARD, "spoken", "instrumental")},
-        "combined": combined(odd, [each for each in plain if each[0].song % 2 == 0]),
+        "combined": combined(fresh, [each for each in plain if each[0].song < FRESH]),
     }
 
 
@@ -93,8 +95,8 @@ def interval(
     return float(figure(told)), float(np.quantile(drawn, 0.05)), float(np.quantile(drawn, 0.95))
 
 
-def _of_level(level: float, odd: Sequence[tuple[Case, Estimate]], border: float) -> dict[str, Figure]:
-    mine = [each for each in odd if each[0].level in {None, level}]
+def _of_level(level: float, fresh: Sequence[tuple[Case, Estimate]], border: float) -> dict[str, Figure]:
+    mine = [each for each in fresh if each[0].level in {None, level}]
 
     def areas(part: Sequence[tuple[Case, Estimate]]) -> float:
         positive = [score(f) for c, f in part if c.level is not None]
@@ -114,8 +116,8 @@ def _of_level(level: float, odd: Sequence[tuple[Case, Estimate]], border: float)
 
 
 def _of_hard(name: str, told: Sequence[tuple[Case, Estimate]], border: float) -> dict[str, Figure]:
-    """All songs: the threshold was set on none of these."""
-    mine = [each for each in told if each[0].hard == name]
+    """Of the fresh songs."""
+    mine = [each for each in told if each[0].hard == name and each[0].song >= FRESH]
     clean = [each for each in mine if each[0].level is None]
     leaks = [each for each in mine if each[0].level == LIMIT]
     return {
@@ -125,8 +127,8 @@ def _of_hard(name: str, told: Sequence[tuple[Case, Estimate]], border: float) ->
     }
 
 
-def combined(odd: Sequence[tuple[Case, Estimate]], even: Sequence[tuple[Case, Estimate]]) -> dict[str, Any]:
-    """One look at logistic regression over the features, fitted on even songs, against the score alone, on odd ones."""
+def combined(fresh: Sequence[tuple[Case, Estimate]], known: Sequence[tuple[Case, Estimate]]) -> dict[str, Any]:
+    """One look at logistic regression over the features, fitted on known songs, told on fresh ones."""
 
     def features(part: Sequence[tuple[Case, Estimate]]) -> np.ndarray:
         rows = [
@@ -134,14 +136,14 @@ def combined(odd: Sequence[tuple[Case, Estimate]], even: Sequence[tuple[Case, Es
         ]
         return np.asarray(rows)
 
-    faint = [[e for e in part if e[0].level is None or e[0].level <= -25] for part in (even, odd)]
+    faint = [[e for e in part if e[0].level is None or e[0].level <= -25] for part in (known, fresh)]
     truth = [np.asarray([c.level is not None for c, _ in part], dtype=float) for part in faint]
     mean, spread = features(faint[0]).mean(axis=0), features(faint[0]).std(axis=0) + 1e-9
-    known, asked = ((features(part) - mean) / spread for part in faint)
-    weights, offset = np.zeros(known.shape[1]), 0.0
+    learned, asked = ((features(part) - mean) / spread for part in faint)
+    weights, offset = np.zeros(learned.shape[1]), 0.0
     for _ in range(5000):
-        error = 1 / (1 + np.exp(-(known @ weights + offset))) - truth[0]
-        weights -= 0.1 * (known.T @ error / len(error) + 1e-3 * weights)
+        error = 1 / (1 + np.exp(-(learned @ weights + offset))) - truth[0]
+        weights -= 0.1 * (learned.T @ error / len(error) + 1e-3 * weights)
         offset -= 0.1 * error.mean()
     both = asked @ weights + offset
     alone = asked[:, 0]

@@ -1,6 +1,13 @@
-"""Real separations, labelled from the true stems: whether the score rises where the bleed does."""
+"""Real separations, labelled from the true stems: whether the score rises where the bleed does.
 
-import pickle
+FOLDER/SEED holds vocals.wav, no_vocals.wav and again.wav, the vocals that the network finds in no_vocals.wav: the
+second look, at the whole song.
+"""
+
+import json
+import shutil
+import tempfile
+from collections.abc import Sequence
 from itertools import pairwise
 from pathlib import Path
 from typing import Any
@@ -19,17 +26,34 @@ from stemd.quality.spectra import Spectra, size
 DRAWS = 400
 
 
-def figures(songs: Path, separated: Path, cache: Path) -> dict[str, Any]:
+RANKED = ("score", "level", "second", "both", "envelope")
+
+
+def figures(songs: Path, separated: Path) -> dict[str, Any]:
     """Rank correlations over all separations with their 90 % intervals, and one row a song."""
-    kept = cache / "real.rows"
-    rows = pickle.loads(kept.read_bytes()) if kept.exists() else _rows(songs, separated)  # noqa: S301 - our own file
-    kept.write_bytes(pickle.dumps(rows))
+    rows = []
+    for folder in sorted(each for each in separated.iterdir() if (each / "again.wav").exists()):
+        kept = folder / "row.json"
+        if not kept.exists():
+            kept.write_text(json.dumps(_row(songs / folder.name, folder)))
+        rows += [row] if (row := json.loads(kept.read_text())) else []
     true = np.asarray([row["true_db"] for row in rows])
-    return {
-        "songs": len(rows),
-        "rows": rows,
-        **{name: correlation(np.asarray([row[name] for row in rows]), true) for name in ("score", "level", "envelope")},
-    }
+    ranked = {name: correlation(np.asarray([row[name] for row in rows]), true) for name in RANKED}
+    return {"songs": len(rows), "rows": rows, **ranked}
+
+
+def separate(songs: Sequence[Path], folder: Path, model: str) -> None:
+    """Separate songs that are not separated yet, and their accompaniment once more."""
+    from stemd.engine import Separator  # noqa: PLC0415 - torch only where it is asked for
+
+    separator = Separator(model, device="cpu")
+    for song in songs:
+        out = folder / song.name
+        if not (out / "again.wav").exists():
+            with tempfile.TemporaryDirectory() as made:
+                separator.separate(song / "mixture.wav", out, stems=["vocals", "no_vocals"], shifts=0)
+                separator.separate(out / "no_vocals.wav", made, stems=["vocals"], shifts=0)
+                shutil.move(Path(made) / "vocals.wav", out / "again.wav")
 
 
 def correlation(found_values: np.ndarray, true: np.ndarray) -> Figure:
@@ -57,21 +81,22 @@ def true_bleed(vocals: np.ndarray, error: np.ndarray, rate: int) -> float:
     return decibel.of_power(leaked, total)
 
 
-def _rows(songs: Path, separated: Path) -> list[dict[str, Any]]:
-    rows = []
-    for folder in sorted(separated.iterdir()):
-        seed, rate, vocals, band = read(songs / folder.name, 1000.0)
-        if rms(vocals) < 1e-4:
-            continue
-        stem, rest = (soundfile.read(folder / f"{name}.wav", dtype="float32")[0] for name in ("vocals", "no_vocals"))
-        case = found(seed, "real", "", None, Pair(stem, rest, rest - band), rate)
-        told = estimate(case.fits)
-        curves = (decibel.curve(case.voice), decibel.curve(_power(rest, case.voice)))
-        rows.append({
-            "song": seed, "true_db": true_bleed(vocals, rest - band, rate), "score": score(told),
-            "level": level_of(told), "envelope": envelope_correlation(*curves) or 0.0,
-        })  # fmt: skip
-    return rows
+def _row(song: Path, folder: Path) -> dict[str, Any]:
+    """One song's true and found bleed, dB; {} for an instrumental."""
+    seed, rate, vocals, band = read(song, 1000.0)
+    if rms(vocals) < 1e-4:
+        return {}
+    names = ("vocals", "no_vocals", "again")
+    stem, rest, again = (soundfile.read(folder / f"{name}.wav", dtype="float32")[0] for name in names)
+    case = found(seed, "real", "", None, Pair(stem, rest, rest - band), rate)
+    first = estimate(case.fits)
+    second = level_of(estimate(found(seed, "again", "", None, Pair(stem, again, again), rate).fits))
+    curves = (decibel.curve(case.voice), decibel.curve(_power(rest, case.voice)))
+    return {
+        "song": seed, "true_db": true_bleed(vocals, rest - band, rate), "score": score(first), "level": level_of(first),
+        "evidence": first.evidence, "clarity": case.clarity, "second": second, "both": max(score(first), second),
+        "envelope": envelope_correlation(*curves) or 0.0,
+    }  # fmt: skip
 
 
 def _power(sound: np.ndarray, like: np.ndarray) -> np.ndarray:

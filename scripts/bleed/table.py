@@ -46,8 +46,8 @@ def _sentence(found: dict[str, Any]) -> str:
 def _real(real: dict[str, Any]) -> list[str]:
     text = (
         f"On {real['songs']} real separations of the embedded model, Spearman's rank correlation with the true bleed: "
-        f"score {_plain(real['score'], 2)}, level {_plain(real['level'], 2)}, RMS-envelope correlation "
-        f"{_plain(real['envelope'], 2)}."
+        f"score {_plain(real['score'], 2)}, level {_plain(real['level'], 2)}, second look {_plain(real['second'], 2)}, "
+        f"the higher of both looks {_plain(real['both'], 2)}, RMS-envelope correlation {_plain(real['envelope'], 2)}."
     )
     return [text]
 
