@@ -18,7 +18,7 @@ from stemd.alerts.memory import CALM
 from stemd.cli import app
 from stemd.config import load
 from stemd.errors import StemdError
-from stemd.ledger import open_for_writing
+from stemd.ledger import jobs, open_for_writing
 
 sys.path.insert(0, str(Path(__file__).parents[1] / "fakes"))
 from history import History
@@ -99,6 +99,23 @@ def test_the_webhook_gets_what_happens_and_is_told_nothing_twice(tmp_path, serve
     assert [(job["rule"], job["name"], job["job"]) for job in review["jobs"]] == [("karaoke", "loud.wav", 3)]
     assert done["text"] == "nothing is left to do: 0 recordings done, 1 to review, 1 failed"
     assert done["host"]
+
+
+def test_another_line_in_the_story_of_a_finished_job_is_no_news(tmp_path, server):
+    with studio(tmp_path, f'webhook = "{server.address}"') as (settings, history):
+        now = time.time()
+        Alerts(settings).round(now)
+        done, failed = history.done(b"a.wav"), history.failed(b"b.wav")
+        jobs.note(history.ledger, done, "hook tell started", history.now + 1)
+        Alerts(settings).round(now + 10)
+        Alerts(settings).round(now + 10 + CALM)
+        assert [told["event"] for told in server.posted] == ["failed", "done"]
+        for job in (done, failed):
+            jobs.note(history.ledger, job, "hook tell ended", history.now + 2, "hook-failed")
+        Alerts(settings).round(now + 1000)
+        Alerts(settings).round(now + 1000 + CALM)
+        assert len(server.posted) == 2
+        assert server.posted[1]["text"] == "nothing is left to do: 1 recording done, 1 failed"
 
 
 def test_a_command_is_told_in_its_environment(tmp_path, monkeypatch):

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import re
-from collections import Counter
+from collections import Counter, defaultdict
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
 
@@ -23,6 +23,7 @@ if TYPE_CHECKING:
 _NO_DISK: Final = re.compile(r"needs \S+ GiB disk in (?P<folder>.+), \S+ free")
 """How the planner says that a job waits for room on a disk (`model.Lack`)."""
 _LEAST: Final = 16 * 1024**2  # bytes without which the ledger itself cannot go on
+_ENDS: Final = frozenset({Status.DONE, Status.FAILED})
 _BY_A_PERSON: Final = frozenset({"rejected"})
 
 
@@ -68,19 +69,21 @@ def look(state: Path, after: int | None) -> Seen:
 
 
 def _look(state: Path, ledger: Ledger, after: int) -> Seen:
-    last, failed, done = after, set(), set()
+    last = after
+    told: defaultdict[int, set[float]] = defaultdict(set)
     for step in figures.steps(ledger, after=after):
         last = step.id
-        if step.status is Status.FAILED and step.code not in _BY_A_PERSON:
-            failed.add(step.job)
-        elif step.status is Status.DONE:
-            done.add(step.job)
+        if step.status in _ENDS:
+            told[step.job].add(step.at)
+    found = [jobs.get(ledger, number) for number in sorted(told)]
+    ended = [job for job in found if job.changed in told[job.id]]  # others have only got another line to their story
+    failed = [job for job in ended if job.status is Status.FAILED and job.code not in _BY_A_PERSON]
     held = jobs.select(ledger, statuses=(Status.HELD,))
     counts = jobs.counts(ledger)
-    gone = [job for job in (jobs.get(ledger, number) for number in sorted(failed)) if job.status is Status.FAILED]
     return Seen(
-        step=last, failed=tuple(map(_line, gone)), review=tuple(_line(job) for job in held if job.for_review),
-        held=tuple(_line(job) for job in held if not job.for_review), done=len(done),
+        step=last, failed=tuple(map(_line, failed)), review=tuple(_line(job) for job in held if job.for_review),
+        held=tuple(_line(job) for job in held if not job.for_review),
+        done=sum(job.status is Status.DONE for job in ended),
         faults=tuple(dict([*_waits(ledger), *_told(state), *_disk(state)]).items()),
         open=counts[Status.WAITING] + counts[Status.RUNNING],
     )  # fmt: skip
