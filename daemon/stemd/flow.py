@@ -155,6 +155,17 @@ def cancelled(job: Job, text: str, code: str = "") -> Change:
     return Change(job.stage, Status.CANCELLED, text, code=code, reason=text)
 
 
+def stopped(job: Job, change: Change, text: str) -> Change:
+    """Say where a job goes that was asked to stop, and whose stage led to `change`: nowhere, unless it has ended.
+
+    What the stage has left for the user is kept in mind; a review copy is taken back.
+    """
+    if change.status.ended:
+        return change
+    kept = change.facts if change.status is Status.WAITING else Finished()
+    return replace(cancelled(job, text), facts=kept)
+
+
 def redelivered(who: str) -> Change:
     """The files of a job that is done are made once more; its source has been dealt with."""
     return Change(Stage.DELIVER, Status.WAITING, f"{who} asked for its files once more", again=True)

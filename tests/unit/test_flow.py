@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from stemd import flow
-from stemd.model import ARROWS, Doubted, Failed, Finished, Held, Job, Retry, Stage, Stat, Status, Withdrawn
+from stemd.model import ARROWS, Artifact, Doubted, Failed, Finished, Held, Job, Retry, Stage, Stat, Status, Withdrawn
 
 JOB = Job(1, "karaoke", b"/in/a.wav", b"a.wav", Stat(1, 2, 3), status=Status.RUNNING, attempts=1)
 BAD = Failed("no-audio", "a.wav holds no audio", "send a recording")
@@ -95,6 +95,17 @@ def test_a_second_look_that_is_content_takes_back_why_it_should_be_heard():
 def test_whatever_stops_a_second_look_what_the_first_found_stands(change):
     assert (change.stage, change.status, change.reasons) == (Stage.DELIVER, Status.WAITING, None)
     assert change.text.startswith("no second look: ")
+
+
+def test_a_stopped_job_goes_no_further_and_remembers_what_it_has_delivered():
+    made = (Artifact(b"/out/a/vocals.wav", "ee", 7),)
+    deliver, review = at(Stage.DELIVER), at(Stage.DELIVER, reasons=("bleed",))
+    outbox = flow.stopped(deliver, flow.after(deliver, Finished(artifacts=made)), "cancelled by ann")
+    assert (outbox.status, outbox.text, outbox.facts.artifacts) == (Status.CANCELLED, "cancelled by ann", made)
+    heard = flow.stopped(review, flow.after(review, Finished(artifacts=made)), "cancelled by ann")
+    assert (heard.status, heard.facts.artifacts) == (Status.CANCELLED, None)  # the copy is taken back
+    too_late = flow.after(at(Stage.RETIRE), Finished())
+    assert flow.stopped(at(Stage.RETIRE), too_late, "cancelled by ann") is too_late
 
 
 def test_a_fault_of_the_surroundings_costs_no_attempt():

@@ -35,8 +35,8 @@ class Endings:
     def write_down(self, ended: Ended) -> None:
         """Bring the job where its stage's outcome leads. Raises LedgerFull: then nothing was written."""
         change = flow.after(ended.job, ended.outcome)
-        if not change.status.ended and (asked := stopping.asked(self._ledger, ended.job.id)):
-            change = flow.cancelled(ended.job, asked)
+        if asked := stopping.asked(self._ledger, ended.job.id):
+            change = flow.stopped(ended.job, change, asked)
         try:
             job = jobs.apply(self._ledger, ended.job, change, time.time())
         except Stale as stale:
