@@ -52,7 +52,8 @@ def install(options: argparse.Namespace) -> Iterator[Step]:
     yield command("make the user stemd", "systemd-sysusers", SYSUSERS)
     yield command("make the service's folders", "systemd-tmpfiles", "--create", TMPFILES)
     if (UNITS / "stemd.service").exists():
-        yield command("stop the present version", "systemctl", "stop", "stemd.service")
+        present = [name for name in ("stemd.service", "stemd-alerts.service") if (UNITS / name).exists()]
+        yield command("stop the present version", "systemctl", "stop", *present)
         yield Step("copy its ledger to ledger.before-upgrade.* beside it", _copy_ledger)
     yield from _environment()
     yield from _configuration(options)
@@ -67,6 +68,7 @@ def install(options: argparse.Namespace) -> Iterator[Step]:
     if not options.no_start:
         yield command("start stemd, now and with the machine", "systemctl", "enable", "--now", "stemd.service")
         yield command("have it tell those whom [notify] names", "systemctl", "enable", "--now", "stemd-alerts.service")
+        yield command("let the pages follow, if they are served", "systemctl", "try-restart", "stemd-web.service")
         yield command("have it report each morning", "systemctl", "enable", "--now", "stemd-report.timer")
 
 
