@@ -35,11 +35,13 @@ class Network:
         dtype: torch.dtype | None,
     ) -> None:
         view, sliced = views.with_sources(views.with_segment(module.to(device), segment), sources)
-        self._view = views.with_attention(view)
+        layered = views.with_layers(view) if device.type == "cpu" else None
+        self._view = layered or views.with_attention(view)
         self._quick = views.with_dtype(self._view, dtype) if dtype else self._view
         self._keep = None if sliced else list(sources)
         self._device = device
         self._dtype = dtype
+        self._casts = layered is None  # the layers for a CPU bring their own input to their precision
 
     def window(self, length: int) -> int:
         """Return how many frames the network takes for a segment of length frames (demucs.apply.apply_model).
@@ -71,7 +73,7 @@ class Network:
         return output[:, self._keep] if self._keep else output
 
     def _autocast(self, dtype: torch.dtype | None) -> AbstractContextManager[object]:
-        if dtype is None:
+        if dtype is None or not self._casts:
             return nullcontext()
         return torch.autocast(self._device.type, dtype)
 

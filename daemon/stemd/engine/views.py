@@ -7,19 +7,21 @@ wanted groups is exact, and saves their transposed convolutions, inverse STFTs a
 from __future__ import annotations
 
 import copy
-from typing import TYPE_CHECKING, TypeVar, cast
+from typing import TYPE_CHECKING, Any, TypeVar, cast
 
-from demucs.hdemucs import HDecLayer, HDemucs
+import torch
+from demucs.hdemucs import HDecLayer, HDemucs, HEncLayer
 from demucs.htdemucs import HTDemucs
-from demucs.transformer import LayerScale
+from demucs.transformer import CrossTransformerEncoderLayer, LayerScale, MyTransformerEncoderLayer
 from torch import nn
 
-from stemd.engine import attention
+from stemd.engine import attention, layers, products, transformer
+from stemd.engine.convolutions import Convolution, Transposed
+from stemd.engine.products import Linear
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
-    import torch
     from demucs.demucs import Demucs
     from torch import Tensor
 
@@ -39,9 +41,9 @@ def with_segment(network: Network, segment: float | None) -> Network:
     if segment is not None:
         view.segment = segment
     if isinstance(view, HTDemucs) and view.crosstransformer is not None:
-        transformer = shallow(view.crosstransformer)
-        transformer.sin_random_shift = 0  # an augmentation for training; at random, results could not be repeated
-        view.crosstransformer = transformer
+        still = shallow(view.crosstransformer)
+        still.sin_random_shift = 0  # an augmentation for training; at random, results could not be repeated
+        view.crosstransformer = still
     return view
 
 
@@ -63,11 +65,30 @@ def with_sources(network: Network, sources: Sequence[int]) -> tuple[Network, boo
     return view, True
 
 
+def with_layers(network: Network) -> Network | None:
+    """Return a view made of the layers that are quickest on a CPU; None where they cannot stand in for all of its own.
+
+    They take each other's order in memory, so one that had to stay would cost more than the others save.
+    """
+    if not isinstance(network, HTDemucs) or network.crosstransformer is None or not products.available():
+        return None
+    crossing = network.crosstransformer
+    inner = [*crossing.layers, *crossing.layers_t]
+    outer = [*network.encoder, *network.tencoder, *network.decoder, *network.tdecoder]
+    if not all(map(layers.replaceable, outer)) or not all(map(transformer.replaceable, inner)):
+        return None
+    stands_in: dict[type, Callable[[Any], nn.Module]]
+    stands_in = {HEncLayer: layers.Encoder, HDecLayer: layers.Decoder, nn.Conv1d: layers.Sampler}
+    stands_in |= dict.fromkeys((MyTransformerEncoderLayer, CrossTransformerEncoderLayer), transformer.Layer)
+    with torch.no_grad():
+        return cast("Network", _replaced(network, lambda m: stands_in[type(m)](m) if type(m) in stands_in else m))
+
+
 def with_attention(network: Network) -> Network:
-    """Return a view whose transformer, if it has one, attends by `attention.Attention`."""
+    """Return a view whose transformer, if it has one, attends by `attention.FusedAttention`."""
     if not isinstance(network, HTDemucs) or network.crosstransformer is None:
         return network
-    return cast("Network", _replaced(network, attention.replaced))
+    return cast("Network", _replaced(network, attention.fused))
 
 
 def with_dtype(network: Network, dtype: torch.dtype) -> Network:
@@ -98,8 +119,10 @@ class Widened(nn.Module):
 
 
 def _replaced(module: nn.Module, replace: Callable[[nn.Module], nn.Module]) -> nn.Module:
-    """Copy a tree of modules, giving each to replace, leaves last."""
+    """Copy a tree of modules, giving each to replace, leaves last; what takes another's place stays as it is."""
     new = replace(module)
+    if type(new) is not type(module):
+        return new
     if new is module:
         new = shallow(module)
     for name, child in new._modules.items():  # noqa: SLF001 - as in `shallow`
@@ -110,7 +133,8 @@ def _replaced(module: nn.Module, replace: Callable[[nn.Module], nn.Module]) -> n
 
 def _cast(module: nn.Module, dtype: torch.dtype) -> nn.Module:
     convolutions = (nn.Conv1d, nn.Conv2d, nn.ConvTranspose1d, nn.ConvTranspose2d)
-    kinds = (*convolutions, nn.Linear, nn.Embedding, LayerScale, attention.Attention)
+    plain = (*convolutions, nn.Linear, nn.Embedding, LayerScale, attention.FusedAttention)
+    kinds = (*plain, Convolution, Transposed, attention.HeadByHead, Linear)
     if not isinstance(module, kinds):
         return module
     view = shallow(module)
