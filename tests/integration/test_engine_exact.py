@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import random
 import runpy
+import warnings
 from fractions import Fraction
 from pathlib import Path
 from types import SimpleNamespace
@@ -15,7 +16,7 @@ import soundfile
 import torch
 from demucs.api import Separator as Stock
 from demucs.apply import BagOfModels, apply_model
-from hypothesis import HealthCheck, given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from stemd import wav
@@ -55,9 +56,11 @@ MODELS = {(name, channels): model for channels in (1, 2) for name, model in fami
 
 
 def stock(model: Any, mix: np.ndarray, shifts: int, overlap: float, seed: int) -> np.ndarray:
+    """What stock Demucs gives; it divides by the deviation of one value where a mono segment has one frame."""
     random.seed(seed)
     bag = BagOfModels([m.network for m in model.members], [list(row) for row in model.weights])
-    with torch.no_grad():
+    with torch.no_grad(), warnings.catch_warnings():
+        warnings.filterwarnings("ignore", "std\\(\\): degrees of freedom")
         return apply_model(bag, torch.from_numpy(mix)[None], shifts=shifts, overlap=overlap)[0].numpy()
 
 
@@ -65,7 +68,24 @@ def noise(channels: int, frames: int, seed: int = 0) -> np.ndarray:
     return np.random.default_rng(seed).standard_normal((channels, frames)).astype(np.float32)
 
 
-@settings(max_examples=40, deadline=None, suppress_health_check=[HealthCheck.too_slow])
+def assert_equals_stock(got: np.ndarray, expected: np.ndarray) -> None:
+    """The same numbers, and numbers too in the last frame where stock may have none."""
+    assert np.isfinite(got).all()
+    assert np.isfinite(expected[..., :-1]).all()
+    known = np.isfinite(expected)
+    np.testing.assert_allclose(got[known], expected[known], atol=1e-5, rtol=0)
+
+
+def one_frame_more(name: str) -> dict[str, Any]:
+    """A mono recording whose last segment is one frame."""
+    return {"which": (name, 1), "shifts": 0, "overlap": 0.0, "segments": 1, "around": "segment", "off": 1,
+            "seed": 0, "batch": 1}  # fmt: skip
+
+
+@settings(max_examples=40)
+@example(**one_frame_more("hdemucs"))
+@example(**one_frame_more("any length"))
+@example(**one_frame_more("bag"))
 @given(
     which=st.sampled_from(sorted(MODELS)),
     shifts=st.sampled_from([0, 1, 3]),
@@ -80,16 +100,16 @@ def test_it_equals_apply_model(which, shifts, overlap, segments, around, off, se
     model = MODELS[which]
     length = int(nets.RATE * model.segment)
     border = length if around == "segment" else int((1 - overlap) * length)
-    mix = noise(which[1], max(2, segments * border + off), seed)
+    mix = noise(which[1], max(1, segments * border + off), seed)
     expected = stock(model, mix, shifts, overlap, seed)
     engine = Separator(model, device="cpu", precision="float32")
     options = {"shifts": shifts, "overlap": overlap, "seed": seed, "batch": batch, "normalise": False}
     every = engine.separate_array(mix, **options)
     assert list(every) == list(nets.SOURCES)
     for index, name in enumerate(nets.SOURCES):
-        np.testing.assert_allclose(every[name], expected[index], atol=1e-5, rtol=0)
+        assert_equals_stock(every[name], expected[index])
     some = engine.separate_array(mix, stems=["no_vocals", "vocals"], **options)
-    np.testing.assert_allclose(some["vocals"], expected[VOCALS], atol=1e-5, rtol=0)
+    assert_equals_stock(some["vocals"], expected[VOCALS])
     np.testing.assert_array_equal(some["no_vocals"], mix - some["vocals"])
 
 
