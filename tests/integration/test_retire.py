@@ -116,6 +116,12 @@ def test_a_sender_is_told_what_failed(studio, inbox):
     assert not (inbox / "song.wav.done").exists()
 
 
+def test_a_sender_of_a_recording_that_was_sent_before_is_told_by_which_job(studio, inbox):
+    work = taken(studio, saved(inbox), {"twin": 3}, ready="marker")
+    retire.run(work)
+    assert json.loads((inbox / "song.wav.done").read_text())["same_as"] == 3
+
+
 def test_a_newer_version_keeps_its_marker_and_has_its_own_answer(studio, inbox):
     source, marker = saved(inbox), saved(inbox, "song.wav.ready", b"")
     work = taken(studio, source, ready="marker")
