@@ -13,12 +13,15 @@ from pathlib import Path
 import pytest
 from typer.testing import CliRunner
 
+from stemd import live
 from stemd.alerts import Alerts, send
+from stemd.alerts.look import look
 from stemd.alerts.memory import CALM
 from stemd.cli import app
 from stemd.config import load
 from stemd.errors import StemdError
-from stemd.ledger import jobs, open_for_writing
+from stemd.ledger import Lock, jobs, open_for_writing
+from stemd.model import Lack
 
 sys.path.insert(0, str(Path(__file__).parents[1] / "fakes"))
 from history import History
@@ -168,6 +171,28 @@ def test_a_receiver_that_is_gone_keeps_nothing_from_the_other(tmp_path, server, 
         (left,) = Alerts(settings).memory.letters
     assert left.channel == "command"
     assert len(server.posted) == 1
+
+
+def test_faults_that_only_the_daemon_knows_count_while_it_runs(tmp_path):
+    with studio(tmp_path, 'webhook = "http://h.example/"') as (settings, history):
+        state = settings.daemon.state_dir
+        history.stuck(b"a.wav")
+        history.stuck(b"b.wav")
+        inbox = {"rule": "karaoke", "state": "offline", "reason": "its share is not mounted"}
+        room = str(Lack("disk in /srv/out", 5 << 30, 1 << 30))
+        live.write(
+            state, {"inboxes": [inbox, {"rule": "b", "state": "online"}], "waits": {"7": room, "8": "1 job before it"}}
+        )
+        assert [name for name, _ in look(state, None).faults] == ["outbox-full"]
+        lock = Lock(state)
+        try:
+            faults = dict(look(state, None).faults)
+        finally:
+            lock.release()
+    assert faults["outbox-full"].startswith("2 recordings cannot go on: the outbox /out is full -> free space")
+    assert faults["inbox karaoke"] == "the inbox of karaoke is offline: its share is not mounted"
+    assert "needs 5.0 GiB disk in /srv/out, 1.0 free" in faults["disk /srv/out"]
+    assert len(faults) == 3
 
 
 def test_before_the_daemons_first_start_there_is_nothing_to_tell(tmp_path, server):
