@@ -6,7 +6,6 @@ would miss; pytest-timeout ends what hangs.
 
 import os
 
-import pytest
 from hypothesis import HealthCheck, settings
 from hypothesis.internal.conjecture import providers
 
@@ -21,12 +20,3 @@ settings.load_profile("stemd")
 
 # It draws some values from the constants of our modules that happen to be loaded: other examples in another order.
 providers.is_local_module_file = lambda path: False
-
-
-@pytest.hookimpl(tryfirst=True)
-def pytest_collection_modifyitems(items):
-    """Of several processes one runs all tests that share something of their module, so that it is made once."""
-    for item in items:
-        made = [fixture for fixtures in item._fixtureinfo.name2fixturedefs.values() for fixture in fixtures]
-        if any(fixture.scope == "module" for fixture in made):
-            item.add_marker(pytest.mark.xdist_group(item.path.name))
