@@ -119,6 +119,7 @@ VP8 = ("-c:v", "libvpx", "-deadline", "realtime", "-cpu-used", "8")
         ("e.webm", (*VP8, "-c:a", "libopus"), 0.0, "webm", ["vorbis", "vorbis"], 60),
         ("f.avi", ("-c:v", "mpeg4", "-c:a", "mp3"), 0.0, "mkv", ["flac", "mp3"], 60),
         ("g.ts", (*X264, "-c:a", "mp2"), 0.0, "mkv", ["flac", "mp2"], 60),
+        ("h.flv", ("-c:v", "flv1", "-c:a", "nellymoser", "-ar", "22050", "-ac", "1"), 0.0, "mkv", ["flac", "flac"], 60),
     ],
 )
 def test_picture_and_sounds_stay_in_step(  # noqa: PLR0917 - a table's columns
@@ -144,15 +145,17 @@ def test_picture_and_sounds_stay_in_step(  # noqa: PLR0917 - a table's columns
     assert first[inner].std() / second[inner].std() == pytest.approx(0.5, rel=0.05)
 
 
-def test_subtitles_chapters_and_tags_are_kept(dubbed: Any, films: Any, tmp_path: Path) -> None:
+@pytest.mark.parametrize("name, kind", [("s.mp4", "mov_text"), ("s.mkv", "ass"), ("s.webm", "webvtt")])
+def test_subtitles_chapters_and_tags_are_kept(dubbed: Any, films: Any, tmp_path: Path, name: str, kind: str) -> None:
     (tmp_path / "s.srt").write_text("1\n00:00:00,500 --> 00:00:01,500\nHello\n")
     (tmp_path / "c.txt").write_text(
         ";FFMETADATA1\ntitle=Warm\n[CHAPTER]\nTIMEBASE=1/1000\nSTART=0\nEND=1500\ntitle=One\n"
         "[CHAPTER]\nTIMEBASE=1/1000\nSTART=1500\nEND=3200\ntitle=Two\n"
     )
     inputs = ("-i", tmp_path / "s.srt", "-i", tmp_path / "c.txt")
-    source = films("s.mp4", *X264, "-c:a", "aac", "-c:s", "mov_text", "-map_metadata", "3", inputs=inputs)
-    told = probe(dubbed(source))
+    coded = (*VP8, "-c:a", "libvorbis") if kind == "webvtt" else (*X264, "-c:a", "aac")
+    told = probe(dubbed(films(name, *coded, "-c:s", kind, "-map_metadata", "3", inputs=inputs)))
+    assert told["streams"][3]["codec_name"] == kind
     assert [stream["codec_type"] for stream in told["streams"]][:4] == ["video", "audio", "audio", "subtitle"]
     assert [chapter["tags"]["title"] for chapter in told["chapters"]] == ["One", "Two"]
     assert told["format"]["tags"]["title"] == "Warm"

@@ -12,9 +12,9 @@ from stemd import __version__
 from stemd.codec.ask import ask
 from stemd.codec.keeping import Files, once
 from stemd.codec.making import Made
-from stemd.errors import StemdError
+from stemd.errors import StemdError, WorkerFault
 from stemd.formats import ducking, inspect, resampler
-from stemd.formats.film import Film, dub_command, film
+from stemd.formats.film import Film, dub_command, film, safest
 from stemd.formats.outgoing import Shape, bitrate, expected_bytes, shape
 
 if TYPE_CHECKING:
@@ -52,6 +52,10 @@ class Order:
     folder: Path
 
 
+_NOT_WRITTEN: Final = ("initializing output stream", "Could not write header", "Error opening output")
+"""What ffmpeg says of a container that does not take what is to be copied into it."""
+
+
 def make(order: Order, *, stop: Event, progress: Callable[[float], None]) -> Made | None:
     """Make the dubbed film, or find it made by an earlier try; None if the recording has no moving picture.
 
@@ -62,6 +66,17 @@ def make(order: Order, *, stop: Event, progress: Callable[[float], None]) -> Mad
     if seen is None:
         return None
     voice = _voice(order, stop)
+    try:
+        return _once(order, seen, voice, stop, progress)
+    except WorkerFault as fault:
+        if not any(words in fault.message for words in _NOT_WRITTEN):
+            raise
+        return _once(order, safest(seen), voice, stop, progress)
+
+
+def _once(
+    order: Order, seen: Film, voice: tuple[Path, Source] | None, stop: Event, progress: Callable[[float], None]
+) -> Made:
     made = _shape(order, seen, voice)
     needed = order.source.stat().st_size + 2 * expected_bytes(dataclasses.replace(made, kind="f32le", lossy=False))
     files = once(

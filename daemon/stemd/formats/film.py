@@ -7,7 +7,7 @@ original; it is copied too, but for Opus in Matroska, which ffmpeg 5.1 moves by 
 from __future__ import annotations
 
 import json
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any, Final, Literal, TypeAlias
 
 from stemd.formats.streams import GUARDS, SANDBOX
@@ -46,7 +46,7 @@ class Film:
     """A film's parts by their indices among all streams.
 
     container: of the dubbed copy. lead: seconds from the film's beginning to its first sample of sound. seconds: its
-    length. pictures, subtitles: to be copied. sound: the original. opus: whether that is Opus.
+    length. pictures, subtitles: to be copied. sound: the original. copied: whether that goes in as it is.
     """
 
     container: Container
@@ -54,7 +54,7 @@ class Film:
     seconds: float
     pictures: tuple[int, ...]
     sound: int
-    opus: bool
+    copied: bool
     subtitles: tuple[int, ...]
     attachments: bool
 
@@ -84,10 +84,15 @@ def film(path: Path, stream: int, stop: Event | None = None) -> Film | None:
         seconds=float(told["format"].get("duration") or 0.0),
         pictures=tuple(int(each["index"]) for each in pictures),
         sound=int(sound["index"]),
-        opus=sound["codec_name"] == "opus",
+        copied=sound["codec_name"] != "opus" or container not in {"mkv", "webm"},
         subtitles=tuple(int(each["index"]) for each in subtitles),
         attachments=container == "mkv" and bool(_of(streams, "attachment")),
     )
+
+
+def safest(seen: Film) -> Film:
+    """Give the form in which a film can be written whatever its sound and subtitles are."""
+    return replace(seen, container="mkv", copied=False, subtitles=(), attachments=False)
 
 
 def dub_command(seen: Film, source: Path, made: Shape, bitrate: str, target: Path) -> list[str]:
@@ -96,9 +101,9 @@ def dub_command(seen: Film, source: Path, made: Shape, bitrate: str, target: Pat
     beside = [word for index in seen.subtitles for word in ("-map", f"0:{index}")]
     attached = ["-map", "0:t"] if seen.attachments else []
     quality = {"aac": ["-b:a:0", bitrate], "libvorbis": ["-q:a:0", "8"], "flac": []}[seen.coding]
-    original: list[str] = []
-    if seen.opus and seen.container in {"mkv", "webm"}:
-        original = ["-c:a:1", seen.coding, *(["-q:a:1", "8"] if seen.coding == "libvorbis" else [])]
+    anew = ["-c:a:1", seen.coding, *(["-q:a:1", "8"] if seen.coding == "libvorbis" else [])]
+    original = [] if seen.copied else anew
+    named = "handler_name" if seen.container in {"mp4", "mov"} else "title"
     return [
         "ffmpeg", "-hide_banner", "-nostdin", "-nostats", "-v", "repeat+level+error", "-threads", "1", "-y",
         "-fflags", "+genpts", *GUARDS, "-i", str(source),
@@ -106,8 +111,7 @@ def dub_command(seen: Film, source: Path, made: Shape, bitrate: str, target: Pat
         *copied, "-map", "1:a", "-map", f"0:{seen.sound}", *beside, *attached, "-map_metadata", "0",
         "-map_chapters", "0", "-c", "copy", "-c:a:0", seen.coding, *quality, *original,
         "-disposition:a:0", "default", "-disposition:a:1", "0",
-        "-metadata:s:a:0", "title=Accompaniment", "-metadata:s:a:0", "handler_name=Accompaniment",
-        "-metadata:s:a:1", "title=Original", "-metadata:s:a:1", "handler_name=Original",
+        "-metadata:s:a:0", f"{named}=Accompaniment", "-metadata:s:a:1", f"{named}=Original",
         "-max_muxing_queue_size", "4096", "-strict", "-2", "-f", _MUXERS[seen.container], str(target),
     ]  # fmt: skip
 
