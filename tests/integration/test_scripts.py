@@ -179,7 +179,7 @@ def test_apt_lists_are_fetched_when_a_package_is_not_found(checkout, bare):
 def test_test_passes_its_arguments_to_pytest_in_the_checkout(checkout):
     result = run(checkout / "scripts/test", "-k", "a name with spaces", "tests/unit")
     assert result.returncode == 0, result.stderr
-    assert (checkout / "pytest.log").read_text() == "-n|2|--dist|loadfile|--no-loadscope-reorder|-k|a name with spaces|tests/unit\n"
+    assert (checkout / "pytest.log").read_text().endswith("|-k|a name with spaces|tests/unit\n")
     assert result.stdout.strip() == str(checkout)
 
 
