@@ -140,6 +140,8 @@ def test_recipes_make_what_they_promise(rules, tmp_path, monkeypatch):
             assert [name for name in made if name.endswith(".mp4")], f"{rule.name} makes only {made}"
         if "karaoke" in rule.name:
             assert {".lrc", ".cdg"} <= {Path(name).suffix for name in made}
+        answers = {path.name for path in rule.inbox.iterdir() if path.is_file()}
+        assert answers == ({"Hit.flac.done"} if rule.ready == "marker" else set())
         if rule.hook.delivered:
             assert [path.read_text() for path in rule.outbox.rglob("heard")] == ["Hit\n"]
 
