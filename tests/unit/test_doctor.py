@@ -57,6 +57,7 @@ ENCODERS = """Encoders:
  A....D flac                 FLAC (Free Lossless Audio Codec)
  A....D libmp3lame           libmp3lame MP3 (MPEG audio layer 3) (codec mp3)
  A....D aac                  AAC (Advanced Audio Coding)
+ A....D libvorbis            libvorbis (codec vorbis)
  A....D libopus              libopus Opus (codec opus)
 """
 
@@ -67,6 +68,8 @@ def test_ffmpegs_codecs():
     without = ENCODERS.replace("libmp3lame ", "mp3_mf ")
     assert levels(judge_ffmpeg("--enable-libsoxr", without, {"mp3"})) == [PROBLEM]
     assert levels(judge_ffmpeg("--enable-libsoxr", without, {"wav"})) == [WARNING]
+    without = ENCODERS.replace("libvorbis ", "vorbis ")
+    assert levels(judge_ffmpeg("--enable-libsoxr", without, {"webm"})) == [PROBLEM]  # a film may come as WebM
 
 
 CPUINFO = (

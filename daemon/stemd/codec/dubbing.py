@@ -32,6 +32,8 @@ TRACKS: Final = ("accompaniment", "original")
 
 _LEAST: Final = 600.0
 _SLOWEST: Final = 2.0  # seconds of work per second of film
+_NOT_WRITTEN: Final = ("initializing output stream", "Could not write header", "Error opening output")
+"""What ffmpeg says of a container that does not take what is to be copied into it."""
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
@@ -50,10 +52,6 @@ class Order:
     narration: Copy | None
     name: str
     folder: Path
-
-
-_NOT_WRITTEN: Final = ("initializing output stream", "Could not write header", "Error opening output")
-"""What ffmpeg says of a container that does not take what is to be copied into it."""
 
 
 def make(order: Order, *, stop: Event, progress: Callable[[float], None]) -> Made | None:

@@ -49,7 +49,8 @@ def _checks(
     settings: Settings | None, unit: Mapping[str, str]
 ) -> Iterator[tuple[str, Callable[[], Iterable[Finding]]]]:
     """What to look at; without settings, only what needs none. unit: what systemd says of the service."""
-    formats = {rule.format for rule in settings.rules} if settings else set()
+    rules = settings.rules if settings else ()
+    formats = {rule.format for rule in rules} | {"webm" for rule in rules if rule.remux}
     reserve = int(settings.resources.ram_reserve_gb * _GIB) if settings else 2 * _GIB
     yield "ffmpeg", partial(programs.check, formats)
     yield "machine", partial(machine.check, reserve)

@@ -20,12 +20,13 @@ _ENCODERS = {
     "opus": "libopus",
     "flac": "flac",
     "wav": "pcm_s24le",
+    "webm": "libvorbis",
 }
 _OLDEST = 5
 
 
 def check(formats: Collection[str]) -> Iterator[Finding]:
-    """Ask the programs themselves. formats: those that rules deliver."""
+    """Ask the programs themselves. formats: those that rules deliver, films among them."""
     for name in ("ffmpeg", "ffprobe"):
         try:
             told = _ask(name, "-version")
