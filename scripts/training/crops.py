@@ -1,6 +1,8 @@
 """What the network hears in training: short pieces of songs, mixed and changed anew every time."""
 
+import json
 from dataclasses import dataclass
+from functools import cache
 from pathlib import Path
 
 import numpy as np
@@ -16,13 +18,14 @@ Samples = NDArray[np.float32]
 
 @dataclass(frozen=True)
 class Changes:
-    """How often and how far crops are changed."""
+    """How often and how far crops are changed. sung: how often vocals without singing are drawn anew."""
 
     remix: float = 0.5
     quietest: float = 0.25
     loudest: float = 1.25
     mute: float = 0.05
     mute_vocals: float = 0.12
+    sung: float = 0.85
     speed: float = 0.12
     tilt_db: float = 4.0
 
@@ -46,17 +49,37 @@ def read(song: Path, stem: str, start: int, frames: int) -> Samples:
 def draw(dice: np.random.Generator, songs: list[Path], frames: int, changes: Changes) -> Tensor:
     """Draw one crop: (4, 2, frames), the stems in the order of SOURCES."""
     remix = dice.random() < changes.remix
-    song = songs[dice.integers(len(songs))]
-    place, speed = dice.random(), np.exp(dice.uniform(-changes.speed, changes.speed))
+    song, place = sung_place(dice, songs, changes)
+    speed = np.exp(dice.uniform(-changes.speed, changes.speed))
     stems = []
     for stem in SOURCES:
         if remix:
-            song = songs[dice.integers(len(songs))]
-            place, speed = dice.random(), np.exp(dice.uniform(-changes.speed, changes.speed))
+            song, place = sung_place(dice, songs, changes) if stem == "vocals" else any_place(dice, songs)
+            speed = np.exp(dice.uniform(-changes.speed, changes.speed))
         needed = min(int(frames * speed) + 1, length(song))
         sound = read(song, stem, int(place * (length(song) - needed)), needed)
         stems.append(vary(dice, resampled(torch.from_numpy(sound), frames), stem, changes))
     return torch.stack(stems)
+
+
+def any_place(dice: np.random.Generator, songs: list[Path]) -> tuple[Path, float]:
+    """Draw a song and a place in it, 0 (its beginning) to 1."""
+    return songs[dice.integers(len(songs))], float(dice.random())
+
+
+def sung_place(dice: np.random.Generator, songs: list[Path], changes: Changes) -> tuple[Path, float]:
+    """Draw a song and a place where somebody sings; now and then one where nobody does."""
+    song, place = any_place(dice, songs)
+    while dice.random() < changes.sung and any(start <= place <= end for start, end in gaps(song)):
+        song, place = any_place(dice, songs)
+    return song, place
+
+
+@cache
+def gaps(song: Path) -> list[tuple[float, float]]:
+    """Return where nobody sings, as parts of the song from 0 to 1."""
+    told = json.loads((song / "song.json").read_text())
+    return [(start / told["seconds"], end / told["seconds"]) for start, end in told["gaps"]]
 
 
 def resampled(sound: Tensor, frames: int) -> Tensor:

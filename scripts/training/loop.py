@@ -65,16 +65,16 @@ def rate(course: Course, progress: Progress) -> float:
 
 
 def loss_of(estimate: Tensor, stems: Tensor) -> Tensor:
-    """Return the loss of (batch, 4, 2, frames) estimates, in units of the mixture's deviation.
+    """Return the loss of (batch, 4, 2, frames) estimates, in units of the mixture's power.
 
-    RMS error of every stem of every crop, vocals weighing three times the others, since vocals and
-    what remains without them are what the figures are about; and of the sum. Not the mean absolute
-    error: a network that knows little yet does best by that in saying nothing, and stays there
-    (vocals at 0.7 dB after 1,600 crops); the error's power rewards the likely part of the truth.
+    Squared error of every stem, vocals weighing four times the others, since vocals and what remains
+    without them are what the figures are about; and of the sum. Not an amplitude (mean absolute or RMS
+    error of each crop): these are least when what is likely not there is left out, so that a network
+    that knows little keeps its vocals 5 to 9 dB too quiet. Squared error asks for the expected vocals.
     """
-    apart = (estimate - stems).square().mean(dim=(2, 3)).add(1e-5).sqrt().mean(dim=0)
-    weights = apart.new_tensor([3.0 if source == "vocals" else 1.0 for source in SOURCES])
-    whole = (estimate.sum(dim=1) - stems.sum(dim=1)).square().mean(dim=(1, 2)).add(1e-5).sqrt().mean()
+    apart = (estimate - stems).square().mean(dim=(0, 2, 3))
+    weights = apart.new_tensor([4.0 if source == "vocals" else 1.0 for source in SOURCES])
+    whole = (estimate.sum(dim=1) - stems.sum(dim=1)).square().mean()
     return (apart * weights).sum() + 0.5 * whole
 
 

@@ -23,8 +23,9 @@ class Shape:
 
     Depth 5 leaves the transformer 2 bands of 172 frames instead of 8 of 173: with `dconv` in the
     encoder only, a step takes two thirds of the time of 16 channels at depth 4. The spectral branch
-    estimates magnitudes and keeps the mixture's phase (`cac` off, no Wiener filter): measured over
-    the first 100 steps, it learns vocals about three times as fast as complex spectra as channels.
+    estimates magnitudes and keeps the mixture's phase (`cac` off, no Wiener filter): after 3,000 crops
+    its vocals correlated with the true ones as well as after 11,000 crops with complex spectra as channels.
+    The phase is a limit too: true magnitudes would improve vocals by 17 dB (median), and no more.
     """
 
     channels: int = 12
