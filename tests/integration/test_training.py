@@ -1,5 +1,6 @@
 """The training of the embedded model: a few steps on a tiny computed set, saved, resumed, exported and loaded again."""
 
+import json
 import math
 import sys
 from collections.abc import Iterator
@@ -54,7 +55,7 @@ def songs(tmp_path_factory: pytest.TempPathFactory) -> Path:
         song.mkdir()
         for name, sound in sounds.items():
             soundfile.write(song / f"{name}.wav", sound, network.RATE, subtype="FLOAT")
-        (song / "song.json").write_text("{}")
+        (song / "song.json").write_text(json.dumps({"seconds": 2.0, "gaps": [[1.0, 2.0]]}))
     return folder
 
 
@@ -69,6 +70,14 @@ def test_crops_are_the_same_for_the_same_dice_and_scaled_to_the_mixture(songs: P
     assert first.shape == (3, 4, 2, 44_100)
     assert torch.equal(first, again)
     assert torch.allclose(first.sum(1).std(dim=(1, 2)), torch.ones(3), atol=1e-3)
+
+
+def test_most_vocals_are_drawn_where_somebody_sings(songs: Path) -> None:
+    dice, found = np.random.default_rng(5), crops.songs_in(songs)
+    places = [crops.sung_place(dice, found, crops.Changes())[1] for _ in range(400)]
+    assert 0.02 < sum(place >= 0.5 for place in places) / len(places) < 0.25
+    anywhere = [crops.sung_place(dice, found, crops.Changes(sung=0))[1] for _ in range(400)]
+    assert 0.4 < sum(place >= 0.5 for place in anywhere) / len(anywhere) < 0.6
 
 
 def test_the_rate_rises_and_ends_at_nothing(songs: Path) -> None:
