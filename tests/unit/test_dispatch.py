@@ -4,8 +4,10 @@ from dataclasses import replace
 
 import pytest
 
+from stemd import results
 from stemd.config import load
-from stemd.model import Headroom, Job, Stage, Stat
+from stemd.files import write_fact
+from stemd.model import Headroom, Job, Mix, ModelCard, Source, Stage, Stat
 from stemd.planner import Candidate, choose
 from stemd.service.dispatch import Dispatch
 
@@ -52,3 +54,44 @@ def test_two_stages_are_not_promised_the_same_memory_and_the_second_says_what_it
 def test_a_separation_asks_by_its_rungs_only(candidate):
     assert candidate(1, Stage.SEPARATE).need.ram == 0
     assert all(option.need.ram for option in candidate(1, Stage.SEPARATE).options)
+
+
+CARD = ModelCard("demo", "d1", ("drums", "vocals"), 44100, 2, 4.0, {"drums": (0,), "vocals": (0,)})
+
+
+@pytest.fixture
+def separation(tmp_path):
+    """A job that waits to be separated, and its dispatch."""
+    (tmp_path / "config.toml").write_text(CONFIG + 'stems = ["vocals", "no_vocals"]\n')
+    settings = load(tmp_path / "config.toml")
+    dispatch = Dispatch(settings, lambda _: CARD)
+    job = Job(id=1, rule="r", path=b"/in/a.wav", name=b"a.wav", stat=Stat(1 * MIB, 0, 0), stage=Stage.SEPARATE)
+    mix = Mix(44100, 2, 44100, 0.0, 1.0, 1.0, Source("wav", "pcm", 44100, 2, "stereo", 1.0), digest="m1")
+    (tmp_path / "work" / "1").mkdir(parents=True)
+    write_fact(tmp_path / "work" / "1" / "mix.json", mix)
+
+    def asked() -> Candidate:
+        rules = {"r": settings.rules[0]}
+        return dispatch.candidates([job], rules, Headroom(0.0), 0.0, tmp_path / "work")[0]
+
+    return dispatch, asked, results.separation_key(job, mix, settings.rules[0], CARD, 4.0)
+
+
+def test_what_a_waiting_job_is_about_to_look_for_is_wanted(separation):
+    """It must not be dropped while hours or a pause keep the job waiting: what is kept under its key must stay."""
+    dispatch, asked, key = separation
+    assert asked().key == key
+    assert dispatch.wanted == {key}
+
+
+@pytest.mark.parametrize("there, kept", [((), False), (("drums",), False), (("vocals",), True), (CARD.sources, True)])
+def test_a_separation_whose_stems_are_there_asks_for_no_engine(separation, tmp_path, there, kept):
+    _, asked, key = separation
+    folder = tmp_path / "state" / "results" / key
+    folder.mkdir(parents=True)
+    for stem in there:
+        (folder / f"{stem}.new").touch()
+    results.add(folder, {stem: folder / f"{stem}.new" for stem in there}, {})
+    candidate = asked()
+    assert candidate.kept is kept
+    assert bool(candidate.need.ram) is kept

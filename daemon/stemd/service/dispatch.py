@@ -45,6 +45,8 @@ _MEMORY: Final = {
 Measured as peaks over five minutes of stereo at 48 kHz, shared libraries left out: 32 MiB for ffmpeg and the process
 that decodes, 163 MiB for the quality check with its picture. Encoding takes what decoding does; the rest is margin.
 """
+_FORMING: Final = 128 << 20
+"""Bytes of RAM for stems that are formed of kept ones, by the process that decodes."""
 _UNUSABLE_FOR: Final = 600.0  # seconds; a driver is repaired, or torch exchanged, and the card serves again
 _UNKNOWN_SEGMENT: Final = 7.8
 _WAV_BYTES: Final = 4
@@ -143,11 +145,12 @@ class Dispatch:
         if job.stage in _ON_ENGINE:
             options = self._options(job, rule, headroom, now, mix.seconds if mix else 0.0)
         key = self._key(job, rule, mix)
+        kept = bool(key) and self._is_kept(rule, key)
         return Candidate(
             job=job.id, rule=job.rule, stage=job.stage, created=job.created, name=job.name, priority=rule.priority,
             due=job.due, reason=job.reason, options=options,
-            need=Need(_MEMORY.get(job.stage, 0), disk=self._disk(job, rule, mix)), key=key,
-            kept=bool(key) and self._is_kept(rule, key),
+            need=Need(_FORMING if kept else _MEMORY.get(job.stage, 0), disk=self._disk(job, rule, mix)), key=key,
+            kept=kept,
         )  # fmt: skip
 
     def _key(self, job: Job, rule: Rule, mix: Mix | None) -> str:
