@@ -55,11 +55,13 @@ class FakeWorkers:
 
 
 class FlaggingWorkers(FakeWorkers):
-    """Finds the vocal from 5 s to 6 s of whatever it is given, and says that the stems are the mix."""
+    """Finds the vocal from 5 s to 6 s of whatever it is given, at a second look too; the stems are the mix."""
 
     def measure(self, request, work):
         told = super().measure(request, work)
         flag = {"metric": "bleed", "start": 5.0, "end": 6.0, "value": -14.2, "threshold": -20.0,
                 "text": "vocal audible in no_vocals at 0:05 to 0:06, about -14 dB"}  # fmt: skip
         curves = {"step": 0.5} | {name: [-20.0 - n % 5 for n in range(16)] for name in request["stems"]}
-        return told | {"verdict": "flagged", "bleed_db": -14.2, "null_db": -90.0, "flags": [flag], "curves": curves}
+        looked = {"text": "the second look found the vocal too", "ranges": []}
+        return told | {"verdict": "flagged", "bleed_db": -14.2, "null_db": -90.0, "flags": [flag], "curves": curves,
+                       "second_look": looked}  # fmt: skip

@@ -81,6 +81,8 @@ def studio(browser, house):
 def test_a_recording_is_heard_from_before_its_flag_and_approved(studio):
     browser = studio.browser
     studio.review(1)
+    browser.wait("document.getElementById('second').checkVisibility()")
+    assert browser.run("document.getElementById('second').textContent") == "The second look found the vocal too."
     browser.click("#flags button")
     browser.wait("document.getElementById('play').getAttribute('aria-label') === 'Stop'")
     browser.wait("Number(document.body.dataset.at) > 3.05")
