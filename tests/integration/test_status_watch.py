@@ -11,6 +11,7 @@ from rich.console import Console
 
 from stemd import live
 from stemd.commands import watch
+from stemd.commands.show import _status_lines as status_lines
 from stemd.ledger import Lock, jobs, open_for_writing
 from stemd.model import Arrival, Disk, Gpu, Headroom, Stat
 from stemd.service.live import headroom as described
@@ -98,6 +99,14 @@ def test_it_fits_any_terminal(facts, width):
 )
 def test_what_keeps_it_from_working_is_said(facts, change, words):
     assert words in drawn(facts | change)
+
+
+def test_commands_after_deliveries_are_shown_while_they_run(facts):
+    hook = {"job": 1, "rule": "r", "name": "one.wav", "command": "whisper", "seconds": 75.2}
+    assert "commands after delivery" not in drawn(facts)
+    assert "whisper" in drawn(facts | {"hooks": [hook]})
+    told = "\n".join(status_lines(facts | {"hooks": [hook], "inboxes": []}))
+    assert "hook whisper for one.wav: 1:15 (job 1)" in told
 
 
 def test_what_a_job_far_behind_in_the_queue_lacks_is_told_too(tmp_path, ledger, facts):

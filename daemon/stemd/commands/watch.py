@@ -50,6 +50,7 @@ def picture(facts: dict[str, Any]) -> RenderableType:
         _panel("room", _room(facts["headroom"])),
         *([_panel("albums", _albums(facts["albums"]))] if facts["albums"] else []),
         _panel("running", _running(facts["running"])),
+        *([_panel("commands after delivery", _hooks(facts["hooks"]))] if facts["hooks"] else []),
         _panel(_many("waiting", facts["counts"]), _queue(facts["waiting"])),
         *([_panel(_many("held", facts["counts"], "to review"), _list(facts["held"]))] if facts["held"] else []),
         _panel("last finished", _list(facts["ended"])),
@@ -123,6 +124,13 @@ def _running(stages: list[dict[str, Any]]) -> RenderableType:
         share = stage["progress"]
         table.add_row(stage["stage"], _name(stage), _bar(share, "cyan"), f"{share:4.0%}")
         table.add_row("", Text(", ".join(_pace(stage)), "dim"))
+    return table
+
+
+def _hooks(hooks: Iterable[dict[str, Any]]) -> RenderableType:
+    table = _table(1)
+    for hook in hooks:
+        table.add_row(readable(hook["command"]), _name(hook), Text(f"for {span(hook['seconds'])}", "dim"))
     return table
 
 
