@@ -12,7 +12,7 @@ import pytest
 
 sys.path.insert(0, str(Path(__file__).parents[1] / "fakes"))
 
-from workers import FakeWorkers
+from workers import FakeWorkers, FlaggingWorkers
 
 from stemd.config import load
 from stemd.ledger import jobs, open_for_asking, requests
@@ -81,12 +81,12 @@ class House:
         finally:
             ledger.close()
 
-    def ask(self, verb, job):
+    def ask(self, verb, job, code=0, **details):
         """Leave a request, let the daemon work, and give its answer."""
         ledger = open_for_asking(self.home / "state")
-        number = requests.ask(ledger, verb, who="ann", now=1.0, job=job)
+        number = requests.ask(ledger, verb, who="ann", now=1.0, job=job, details=details)
         ledger.close()
-        self.work()
+        self.work(code)
         ledger = open_for_asking(self.home / "state")
         try:
             return requests.find(ledger, number)
@@ -233,3 +233,17 @@ def test_a_redelivery_that_cannot_be_done_leaves_everything_as_it_was(house):
         "_done/song.wav"
     ]
     assert len(house.kept()) == 1
+
+
+def test_the_result_that_a_listener_has_chosen_is_delivered_again(house):
+    house.network = FlaggingWorkers()
+    house.rules(r='stems = ["vocals", "no_vocals"]')
+    house.record("r")
+    house.work(code=3)
+    assert house.ask("rerun", 1, code=3, preset="draft", model="fake").ok
+    assert not house.ask("redeliver", 1, code=3).ok
+    assert house.ask("approve", 1, result=2).ok
+    assert house.ask("redeliver", 1).ok
+    told = [json.loads((house.home / f"r/out/{name}/manifest.json").read_text()) for name in ("song", "song (2)")]
+    assert [manifest["result"] for manifest in told] == [{"number": 2, "preset": "draft"}] * 2
+    assert told[0]["files"] == told[1]["files"]
