@@ -1,8 +1,9 @@
 """A narrator over the accompaniment, which steps back while he speaks. Pure: builds the ffmpeg command.
 
 The narration's level steers a compressor on the accompaniment (ffmpeg's sidechaincompress): each dB of voice above
--34 dBFS takes 7/8 dB from the music, so that speech at -20 dBFS lowers it by 12 dB. It steps back within 20 ms and
-comes back within 400 ms. The narration itself is not changed.
+-34 dBFS takes 7/8 dB from the music. Quick to follow and slow to let go, it hears a voice 2 dB above its mean level:
+speech at -20 dBFS lowers the music by 14 dB. It steps back within 20 ms and comes back within 400 ms. The narration
+itself is not changed.
 """
 
 from __future__ import annotations
