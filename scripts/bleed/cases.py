@@ -11,6 +11,7 @@ import soundfile
 from bleed.leaks import KINDS, Pair, Sound, at, doubled, leaked, reverberated, reversed_leak, rms
 from stemd.quality.bleed import Fits
 from stemd.quality.compare import Comparison
+from stemd.quality.estimate import Estimate, estimate, with_heavy
 from stemd.quality.pairing import pair
 from stemd.quality.windows import length
 
@@ -25,8 +26,8 @@ REVERSES = (None, -30, -25, -20, -15)
 class Case:
     """A labelled pair and what was found: level in dB relative to the vocal, None: no leak.
 
-    leak, voice: true power of the leak and of the vocal in each window. fits, lag, clarity: of the
-    quality check.
+    leak, voice: true power of the leak and of the vocal in each window. fits, lag, clarity, lift (level and windows):
+    of the quality check.
     """
 
     song: int
@@ -38,6 +39,7 @@ class Case:
     fits: Fits
     lag: int
     clarity: float
+    lift: tuple[float | None, np.ndarray] = (None, np.zeros(0))
 
 
 def of_song(folder: Path, seconds: float) -> list[Case]:
@@ -67,7 +69,12 @@ def found(song: int, kind: str, hard: str, level: float | None, each: Pair, rate
     if lag:
         looked = _compared(each, rate, lag)
     return Case(song, kind, hard, level, windows(each.leak, rate), windows(each.vocals, rate),
-                looked.fits(0), lag, looked.clarity)  # fmt: skip
+                looked.fits(0), lag, looked.clarity, (looked.lift.db, looked.lift.windows))  # fmt: skip
+
+
+def heard(case: Case) -> Estimate:
+    """Tell level, score and curve, as `measure` does."""
+    return with_heavy(estimate(case.fits), *case.lift)
 
 
 def windows(sound: Sound, rate: int) -> np.ndarray:

@@ -5,9 +5,9 @@ from typing import Any
 
 import numpy as np
 
-from bleed.cases import HARD, LEVELS, Case
+from bleed.cases import HARD, LEVELS, Case, heard
 from stemd.quality import decibel
-from stemd.quality.estimate import NOTHING, Estimate, estimate
+from stemd.quality.estimate import NOTHING, Estimate
 from stemd.quality.ranges import joined
 
 FRESH = 31_000
@@ -23,7 +23,7 @@ Figure = tuple[float, float, float]
 
 def figures(cases: Sequence[Case]) -> dict[str, Any]:
     """Compute all figures that the injected leaks give."""
-    told = [(case, estimate(case.fits)) for case in cases]
+    told = [(case, heard(case)) for case in cases]
     plain = [(case, found) for case, found in told if not case.hard or case.hard == "spoken"]
     border = float(np.quantile([score(f) for c, f in plain if c.level is None and c.song < FRESH], 1 - FALSE_ALARMS))
     fresh = [(case, found) for case, found in plain if case.song >= FRESH]

@@ -15,7 +15,7 @@ from typing import Any
 import numpy as np
 import soundfile
 
-from bleed.cases import found, read
+from bleed.cases import found, heard, read
 from bleed.figures import Figure, level_of, score
 from bleed.leaks import Pair, rms
 from stemd.quality import decibel
@@ -89,7 +89,7 @@ def _row(song: Path, folder: Path) -> dict[str, Any]:
     names = ("vocals", "no_vocals", "again")
     stem, rest, again = (soundfile.read(folder / f"{name}.wav", dtype="float32")[0] for name in names)
     case = found(seed, "real", "", None, Pair(stem, rest, rest - band), rate)
-    first = estimate(case.fits)
+    first = heard(case)
     second = level_of(estimate(found(seed, "again", "", None, Pair(stem, again, again), rate).fits))
     curves = (decibel.curve(case.voice), decibel.curve(_power(rest, case.voice)))
     return {

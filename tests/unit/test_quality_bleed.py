@@ -11,7 +11,7 @@ import pytest
 
 from stemd.quality.bleed import BANDS, Fits, fitted
 from stemd.quality.compare import Comparison
-from stemd.quality.estimate import Estimate, envelope_correlation, estimate, steady
+from stemd.quality.estimate import Estimate, envelope_correlation, estimate, steady, with_heavy
 from stemd.quality.pairing import pair
 from stemd.quality.spectra import Spectra, size
 from stemd.quality.windows import length
@@ -55,6 +55,41 @@ def test_a_leak_is_measured_within_two_decibels(voice, band, level) -> None:
     assert found(voice, band + singing.at(voice, voice, level)).level == pytest.approx(level, abs=2.0)
     reversed_too = voice + singing.at(band, band, -20)
     assert found(reversed_too, band + singing.at(voice, voice, level)).level == pytest.approx(level, abs=2.0)
+
+
+@pytest.mark.parametrize("level", [-3.0, -6.0, -9.0])
+def test_a_heavy_leak_is_told_by_what_is_in_phase_under_the_vocal(voice, band, level) -> None:
+    lift = compared(voice, band + singing.at(voice, voice, level)).lift
+    assert lift.db == pytest.approx(level, abs=1.5)
+    assert 10 * np.log10(np.mean(10 ** (lift.windows / 10))) == pytest.approx(lift.db, abs=0.1)
+
+
+def test_stems_that_smear_into_each_other_are_heavy_bleed_where_fits_tell_nothing(voice, band) -> None:
+    """As a weak network leaves them: everywhere some of both, more where either is the louder."""
+    mix = voice + band
+    smeared = 0.35 * mix + 0.3 * voice
+    looked = compared(smeared, mix - smeared)
+    told = with_heavy(estimate(looked.fits(0)), looked.lift.db, looked.lift.windows)
+    assert told.score is not None
+    assert told.score > -12
+
+
+@pytest.mark.parametrize("reverse", [False, True])
+def test_clean_stems_hold_no_heavy_leak(voice, band, reverse) -> None:
+    other = singing.at(band, band, -15) if reverse else 0 * band
+    assert compared(voice + other, band - other).lift.db is None
+
+
+def test_an_instrument_on_the_singers_notes_is_none(voice, band) -> None:
+    doubled = np.roll(voice, 331, axis=0)
+    looked = compared(voice, band + singing.at(doubled, voice, -3)).lift
+    assert abs(looked.agreement) < 0.3
+    assert looked.db is None
+
+
+def test_without_a_vocal_there_is_none(band) -> None:
+    assert compared(0 * band, band).lift.db is None
+    assert compared(singing.at(band, band, -20), band).lift.db is None
 
 
 def test_more_leak_scores_higher_down_to_thirty_decibels_under_the_vocal(voice, band) -> None:

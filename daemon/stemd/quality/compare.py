@@ -8,6 +8,7 @@ import numpy as np
 
 from stemd.quality.bleed import BleedMeter, Fits
 from stemd.quality.lag import LagMeter
+from stemd.quality.lift import LiftMeter
 from stemd.quality.null import NullTest
 from stemd.quality.spectra import Spectra
 from stemd.quality.windows import Windows, power
@@ -35,6 +36,7 @@ class Comparison:
         self._spectra = Spectra(rate, channels, 1 + len(against))
         self._bleed = BleedMeter(rate, len(against))
         self._lag = LagMeter(rate)
+        self.lift = LiftMeter(rate)
         self._delays = [_Delay(max(0, lag), channels), *(_Delay(max(0, -lag), channels) for _ in against)]
 
     def feed(self, stems: Mapping[str, Block], mix: Block | None) -> None:
@@ -72,6 +74,7 @@ class Comparison:
     def _take(self, batch: list[Spectrum]) -> None:
         self._bleed.feed(batch[0], batch[1:])
         self._lag.feed(batch[0], batch[1])
+        self.lift.feed(batch[0], batch[1])
 
     def _make(self, stems: Mapping[str, Block], mix: Block | None, voice: Block) -> Block:
         """The accompaniment's next frames, where it is not a file."""

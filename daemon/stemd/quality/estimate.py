@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Final
 
 import numpy as np
@@ -88,6 +88,14 @@ def estimate(fits: Fits) -> Estimate:
     score = max(level, min(allowed, _loudest_stretch(leak * (heard > HEARD), voice, mean)))
     curve = np.where(singing & (heard > HEARD), decibel.curve(leak / mean), decibel.FLOOR)
     return Estimate(level, score, sure, curve)
+
+
+def with_heavy(found: Estimate, lift: float | None, windows: NDArray[np.float64]) -> Estimate:
+    """Raise level, score and curve where the leak is heavier than fits can tell; lift, windows: of `lift.LiftMeter`."""
+    if lift is None or found.level is None or found.score is None:
+        return found
+    curve = np.where(found.curve > decibel.FLOOR, np.maximum(found.curve, windows), windows)
+    return replace(found, level=max(found.level, lift), score=max(found.score, lift), curve=curve)
 
 
 def leaks(fits: Fits) -> NDArray[np.bool_]:

@@ -182,12 +182,15 @@ class _Session:
         other = (self._meters[name].windows if name in self._meters else self._compared.made).power
         count = min(len(voice), len(other))
         found = estimate.estimate(fits)
+        lift = self._bleed.lift.db if place == 0 else None
+        found = estimate.with_heavy(found, lift, self._bleed.lift.windows)
         score = None if singer.silent else found.score
         return Bleed(
             into=name,
             db=None if singer.silent else found.level,
             score=estimate.NOTHING if score is None else max(estimate.NOTHING, score),
             evidence=found.evidence,
+            lift_db=None if singer.silent else lift,
             envelope_correlation=estimate.envelope_correlation(
                 decibel.curve(voice[:count]), decibel.curve(other[:count])
             ),

@@ -128,8 +128,9 @@ class Bleed:
     """Vocal in one other stem, dB relative to the vocal; None where there is no vocal or nothing to hold it against.
 
     db: level of the leaked vocal over the whole file. score: what decides, dB of the same scale. evidence: 0 to 1, how
-    much of the stem a leak explains. envelope_correlation: -1 to 1, decides nothing. reverse_db: the vocal stem in its
-    pauses, relative to this stem there. reverse_share: how much of the vocal stem is this stem turned down, 0 to 1.
+    much of the stem a leak explains. lift_db: the leak's level where it is heavy (see `lift`), of the accompaniment.
+    envelope_correlation: -1 to 1, decides nothing. reverse_db: the vocal stem in its pauses, relative to this stem
+    there. reverse_share: how much of the vocal stem is this stem turned down, 0 to 1.
     windows: level in each window of `step` seconds, FLOOR where no vocal sounds.
     """
 
@@ -142,7 +143,7 @@ class Bleed:
     reverse_share: float | None
     step: float
     windows: tuple[float, ...]
-    ranges: tuple[tuple[float, float, float], ...] = ()
+    lift_db: float | None = None
 
     def as_json(self) -> dict[str, Any]:
         """Without the curve, which is under `curves`."""
@@ -150,6 +151,7 @@ class Bleed:
             "bleed_db": decibel.or_none(self.db),
             "score": decibel.or_none(self.score),
             "evidence": None if self.evidence is None else round(self.evidence, 4),
+            "lift_db": decibel.or_none(self.lift_db),
             "envelope_correlation": None if self.envelope_correlation is None else round(self.envelope_correlation, 4),
             "reverse_db": decibel.or_none(self.reverse_db),
             "reverse_share": None if self.reverse_share is None else round(self.reverse_share, 3),
