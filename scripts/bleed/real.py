@@ -5,8 +5,6 @@ second look, at the whole song.
 """
 
 import json
-import shutil
-import tempfile
 from collections.abc import Sequence
 from itertools import pairwise
 from pathlib import Path
@@ -17,7 +15,7 @@ import soundfile
 
 from bleed.cases import found, heard, read
 from bleed.figures import Figure, level_of, score
-from bleed.leaks import Pair, rms
+from bleed.leaks import Pair, Sound, rms
 from stemd.quality import decibel
 from stemd.quality.bleed import EDGES_HZ
 from stemd.quality.estimate import envelope_correlation, estimate
@@ -42,18 +40,24 @@ def figures(songs: Path, separated: Path) -> dict[str, Any]:
     return {"songs": len(rows), "rows": rows, **ranked}
 
 
-def separate(songs: Sequence[Path], folder: Path, model: str) -> None:
-    """Separate songs that are not separated yet, and their accompaniment once more."""
+def separate(songs: Sequence[Path], folder: Path, model: str, seconds: float) -> None:
+    """Separate the first seconds of songs that are not separated yet, and their accompaniment once more."""
     from stemd.engine import Separator  # noqa: PLC0415 - torch only where it is asked for
 
     separator = Separator(model, device="cpu")
     for song in songs:
-        out = folder / song.name
-        if not (out / "again.wav").exists():
-            with tempfile.TemporaryDirectory() as made:
-                separator.separate(song / "mixture.wav", out, stems=["vocals", "no_vocals"], shifts=0)
-                separator.separate(out / "no_vocals.wav", made, stems=["vocals"], shifts=0)
-                shutil.move(Path(made) / "vocals.wav", out / "again.wav")
+        if not (folder / song.name / "again.wav").exists():
+            _, rate, vocals, band = read(song, seconds)
+            stem = _vocals(separator, vocals + band)
+            rest = vocals + band - stem
+            made = {"vocals": stem, "no_vocals": rest, "again": _vocals(separator, rest)}
+            (folder / song.name).mkdir(parents=True, exist_ok=True)
+            for name, sound in made.items():
+                soundfile.write(folder / song.name / f"{name}.wav", sound, rate, "FLOAT")
+
+
+def _vocals(separator: Any, sound: Sound) -> Sound:
+    return np.asarray(separator.separate_array(np.ascontiguousarray(sound.T), stems=["vocals"], shifts=0)["vocals"].T)
 
 
 def correlation(found_values: np.ndarray, true: np.ndarray) -> Figure:
@@ -83,7 +87,7 @@ def true_bleed(vocals: np.ndarray, error: np.ndarray, rate: int) -> float:
 
 def _row(song: Path, folder: Path) -> dict[str, Any]:
     """One song's true and found bleed, dB; {} for an instrumental."""
-    seed, rate, vocals, band = read(song, 1000.0)
+    seed, rate, vocals, band = read(song, soundfile.info(folder / "again.wav").duration)
     if rms(vocals) < 1e-4:
         return {}
     names = ("vocals", "no_vocals", "again")
