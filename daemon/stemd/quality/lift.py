@@ -27,8 +27,8 @@ if TYPE_CHECKING:
 
 LEAST: Final = 0.4
 """Mean cosine from which on it is a leak."""
-LEAST_SHARE: Final = 0.2
-"""Of the vocal stem's power that has to lie in the bins that it dominates."""
+LEAST_SHARE: Final = 0.1
+"""Of the vocal stem's power that has to lie in the bins that it dominates; less where nobody sings."""
 
 
 class LiftMeter:
