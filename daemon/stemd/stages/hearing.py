@@ -65,8 +65,5 @@ def _made(folder: Path) -> Path:
 def _note(report: dict[str, Any], texts: tuple[str, ...]) -> str:
     if texts:
         return f"delivered all the same: {'; '.join(texts)}"
-    looked = report.get("second_look") or {}
-    if looked.get("text"):
-        return f"passed; {looked['text']}"
     bleed = report.get("bleed_db")
     return "no vocals to bleed" if bleed is None else f"passed, bleed {bleed:.1f} dB"
