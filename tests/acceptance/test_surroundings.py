@@ -24,7 +24,7 @@ def test_an_inbox_that_vanishes_is_offline_and_picked_up_again(quick, tone):
     tone(quick.home / "away/a.wav", 1)
     (quick.home / "away").rename(quick.home / "in")
     quick.wait_until(lambda: quick.json("jobs", "--status", "done"))
-    assert inbox_state(quick) == {"r": "online"}
+    quick.wait_until(lambda: inbox_state(quick) == {"r": "online"})
 
 
 def test_an_unmounted_inbox_is_offline_and_its_files_are_not_forgotten(quick, tone):
