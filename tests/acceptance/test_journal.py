@@ -2,6 +2,7 @@
 
 import json
 import os
+import shlex
 import shutil
 import subprocess
 import sys
@@ -38,7 +39,8 @@ logger.bind(job=8, rule="karaoke").info("arrived: b.wav")
 def test_the_journal_finds_warnings_by_their_rule():
     if subprocess.run([*UNSHARE, "mount", "-t", "tmpfs", "none", "/mnt"], capture_output=True, check=False).returncode:
         pytest.skip("namespaces are not available")
-    script = SCRIPT.format(journald=JOURNALD, python=sys.executable, journalctl=shutil.which("journalctl"))
+    python, journalctl = shlex.quote(sys.executable), shutil.which("journalctl")
+    script = SCRIPT.format(journald=JOURNALD, python=python, journalctl=journalctl)
     told = subprocess.run([*UNSHARE, "sh", "-c", script], capture_output=True, text=True, check=False, timeout=90)
     (found,) = (json.loads(line) for line in told.stdout.splitlines())
     assert found["MESSAGE"] == "[job 7 karaoke take] a.wav: holds no sound"

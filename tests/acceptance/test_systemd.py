@@ -4,6 +4,7 @@ import contextlib
 import json
 import os
 import re
+import shlex
 import shutil
 import subprocess
 import sys
@@ -172,10 +173,10 @@ def here(folder, log, words):
     lines = [
         "[Service]",
         "ExecStart=",
-        f"ExecStart={python.with_name('stemd')} {words} --config /etc/stemd/config.toml",
+        f'ExecStart="{python.with_name("stemd")}" {words} --config /etc/stemd/config.toml',
         f"StandardOutput=append:{folder}/{log}.log",
         f"StandardError=append:{folder}/{log}.log",
-        *(f"BindReadOnlyPaths={place}" for place in hidden),
+        *(f'BindReadOnlyPaths="{place}"' for place in hidden),
     ]
     return "\n".join(lines) + "\n"
 
@@ -328,9 +329,9 @@ def test_a_daemon_of_which_one_part_is_blocked_is_named_and_started_again(stemd)
     """
     flag, unit = stemd.folder / "srv/blocked", stemd.folder / "units/stemd.service.d/test.conf"
     before = unit.read_text()
-    daemon = f"ExecStart={Path(sys.executable).with_name('stemd')} run"
+    daemon = f'ExecStart="{Path(sys.executable).with_name("stemd")}" run'
     assert daemon in before
-    unit.write_text(before.replace(daemon, f"ExecStart={sys.executable} {BLOCKED} engine /srv/blocked run"))
+    unit.write_text(before.replace(daemon, f'ExecStart="{sys.executable}" "{BLOCKED}" engine /srv/blocked run'))
     stemd.run("systemctl", "daemon-reload")
     stemd.restart(shifts=1)  # the song without shifts is separated already
     main, log = stemd.show("MainPID"), len(stemd.log)
@@ -405,7 +406,8 @@ def bare(machine):
     binaries = machine.folder / "opt/stemd/venv/bin"
     binaries.mkdir(parents=True)
     packages = next((ROOT / ".venv/lib").glob("python*/site-packages"))
-    python = f"env PYTHONPATH={ROOT}/daemon:{packages} /usr/bin/python{sys.version_info.major}.{sys.version_info.minor}"
+    path = shlex.quote(f"PYTHONPATH={ROOT}/daemon:{packages}")
+    python = f"env {path} /usr/bin/python{sys.version_info.major}.{sys.version_info.minor}"
     for name, text in (("python", PIP.format(python=python)), ("stemd", STEMD)):
         (binaries / name).write_text(text)
         (binaries / name).chmod(0o755)
