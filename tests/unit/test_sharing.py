@@ -24,9 +24,12 @@ def test_rules_share_a_run_whatever_they_make_of_it(keys):
     assert beside(RULE, [RULE, other(**keys)]) == (other(**keys),)
 
 
-@pytest.mark.parametrize("keys", [{"model": "mdx"}, {"shifts": 5}, {"overlap": 0.5}, {"segment": 4.0}, {"seed": 2}])
+@pytest.mark.parametrize(
+    "keys", [{"model": "mdx"}, {"shifts": 5}, {"overlap": 0.5}, {"segment": 4.0}, {"seed": 2}, {"audio_stream": 1}]
+)
 def test_rules_that_compute_otherwise_share_nothing(keys):
     assert beside(RULE, [RULE, other(**keys)]) == ()
+    assert other(**keys).recipe.digest != RULE.recipe.digest
 
 
 @pytest.mark.parametrize(

@@ -23,9 +23,11 @@ Metric: TypeAlias = Literal["bleed", "reverse", "null", "seam", "dc", "clipping"
 class Recipe:
     """The part of a rule that decides the sound.
 
-    segment: seconds, or None for the model's training length. stems: names, `no_<stem>`, or ("all",).
+    audio_stream: which of a film's sounds, counted from 0. segment: seconds, or None for the model's training length.
+    stems: names, `no_<stem>`, or ("all",).
     """
 
+    audio_stream: int
     model: str
     shifts: int
     overlap: float
@@ -124,8 +126,9 @@ class Rule:
     def recipe(self) -> Recipe:
         """The part that decides the sound."""
         return Recipe(
-            model=self.model, shifts=self.shifts, overlap=self.overlap, segment=self.segment,
-            precision=self.precision, seed=self.seed, residual=self.residual, stems=self.stems,
+            audio_stream=self.audio_stream, model=self.model, shifts=self.shifts, overlap=self.overlap,
+            segment=self.segment, precision=self.precision, seed=self.seed, residual=self.residual,
+            stems=self.stems,
         )  # fmt: skip
 
     @property
