@@ -9,9 +9,9 @@ from types import SimpleNamespace
 import numpy as np
 import pytest
 
-from stemd.quality.bleed import BANDS, Fits, fitted
+from stemd.quality.bleed import BANDS, Fits, coherent, fitted
 from stemd.quality.compare import Comparison
-from stemd.quality.estimate import Estimate, envelope_correlation, estimate, steady, with_heavy
+from stemd.quality.estimate import Estimate, coherence, envelope_correlation, estimate, steady, with_heavy
 from stemd.quality.pairing import pair
 from stemd.quality.spectra import Spectra, size
 from stemd.quality.windows import length
@@ -160,10 +160,31 @@ def test_the_fit_follows_the_quiet_bins_not_the_loud_ones() -> None:
     assert abs(squares - 0.1) > 0.05
 
 
+def test_coherence_is_the_share_of_power_that_one_gain_explains() -> None:
+    dice = np.random.default_rng(3)
+    vocal, band = (
+        (dice.standard_normal((1, 20_000)) + 1j * dice.standard_normal((1, 20_000))).astype(np.complex64)
+        for _ in range(2)
+    )
+    power = np.abs(vocal) ** 2
+    assert coherent(vocal, power, 0.3j * vocal)[0] == pytest.approx(1.0, abs=1e-4)
+    assert coherent(vocal, power, vocal + 2 * band)[0] == pytest.approx(0.2, abs=0.02)
+    assert coherent(vocal, power, band)[0] < 0.001
+    assert coherent(vocal, power, 0 * band)[0] == 0
+
+
+def test_coherence_of_a_song_counts_where_the_vocal_is_loud() -> None:
+    voice, table = np.zeros((4, BANDS), dtype=np.float32), np.zeros((4, BANDS), dtype=np.float32)
+    assert coherence(Fits(voice, table, table, table)) is None
+    voice[0], voice[1] = 3.0, 1.0
+    table[0] = 0.8
+    assert coherence(Fits(voice, table, table, table)) == pytest.approx(0.6)
+
+
 def test_a_single_block_does_not_pass_its_neighbours() -> None:
     gain = np.full((20, BANDS), 0.01, dtype=np.float32)
     gain[7, 3] = 0.5
-    fits = Fits(np.ones_like(gain), gain, np.ones_like(gain))
+    fits = Fits(np.ones_like(gain), gain, np.ones_like(gain), gain)
     assert steady(fits).max() == pytest.approx(2e-4, rel=1e-3)
 
 

@@ -16,7 +16,7 @@ VOCALS = Levels("vocals", 44100, 2, 44100 * 600, 0, -20.0, -6.0, -5.9, 0, 0, (),
 
 def report(*ranges: tuple[float, float], curve: tuple[float, ...] = (), seconds: float = 600.0) -> Report:
     flags = tuple(Flag("bleed", start, end, -14.0, -20.0, f"vocal audible at {start:g}") for start, end in ranges)
-    bleed = Bleed("no_vocals", -14.0, -14.0, 0.5, None, None, None, 0.5, curve or (-14.0,) * int(seconds * 2))
+    bleed = Bleed("no_vocals", -14.0, -14.0, 0.5, None, None, None, None, 0.5, curve or (-14.0,) * int(seconds * 2))
     return Report(
         title="song", verdict="flagged", seconds=seconds, mix=None, stems=(VOCALS,), bleed=(bleed,), vocals="vocals",
         accompaniment="no_vocals", accompaniment_from="file", null_db=None, null_of=(), seam_db=None,

@@ -36,7 +36,7 @@ def report(*stems: Levels, mix: Levels | None = None, bleed: Bleed | None = None
 
 
 def bleeding(score: float, windows: list[float], reverse: float | None = None, share: float | None = None) -> Bleed:
-    return Bleed("no_vocals", score, score, 0.5, None, reverse, share, 0.5, tuple(windows))
+    return Bleed("no_vocals", score, score, 0.5, None, None, reverse, share, 0.5, tuple(windows))
 
 
 Seams = dict[str, tuple[tuple[float, float], ...]]

@@ -46,27 +46,30 @@ class Fits:
     """What was found in each block, (windows, bands).
 
     voice: power of the vocal, sum over the block's bins. gain: |g|, linear. evidence: the fit's gain, 0 to 1.
+    coherence: of the projection by least squares, 0 to 1, in the same bins.
     """
 
     voice: Table
     gain: Table
     evidence: Table
+    coherence: Table
 
 
 class BleedMeter:
-    """Fits a vocal to other stems; keeps three rows of BANDS figures a window and stem."""
+    """Fits a vocal to other stems; keeps rows of BANDS figures a window and stem."""
 
     def __init__(self, rate: int, others: int) -> None:
         self._edges = _edges(rate)
         self._voice: list[Table] = []
         self._gain: list[list[Table]] = [[] for _ in range(others)]
         self._evidence: list[list[Table]] = [[] for _ in range(others)]
+        self._coherence: list[list[Table]] = [[] for _ in range(others)]
 
     def feed(self, vocal: Spectrum, others: Sequence[Spectrum]) -> None:
         """Take a batch of windows of the vocal's spectrum and of each other stem's."""
         shape = (len(vocal), BANDS)
         voice = np.zeros(shape, dtype=np.float32)
-        found = [(np.zeros(shape, dtype=np.float32), np.zeros(shape, dtype=np.float32)) for _ in others]
+        found = [tuple(np.zeros(shape, dtype=np.float32) for _ in range(3)) for _ in others]
         for band, (low, high) in enumerate(zip(self._edges[:-1], self._edges[1:], strict=True)):
             if low == high:
                 continue
@@ -75,13 +78,15 @@ class BleedMeter:
             voice[:, band] = power.sum(axis=1)
             most = _loudest(power)
             chosen, strength = np.take_along_axis(part, most, 1), np.take_along_axis(power, most, 1)
-            for (gain, evidence), other in zip(found, others, strict=True):
+            for (gain, evidence, coherence), other in zip(found, others, strict=True):
                 theirs = np.take_along_axis(other[..., low:high].reshape(part.shape), most, 1)
                 gain[:, band], evidence[:, band] = fitted(chosen, strength, theirs)
+                coherence[:, band] = coherent(chosen, strength, theirs)
         self._voice.append(voice)
-        for place, (gain, evidence) in enumerate(found):
+        for place, (gain, evidence, coherence) in enumerate(found):
             self._gain[place].append(gain)
             self._evidence[place].append(evidence)
+            self._coherence[place].append(coherence)
 
     def fits(self, place: int) -> Fits:
         """Return what was found against the stem at `place`."""
@@ -90,6 +95,7 @@ class BleedMeter:
             np.concatenate(self._voice or none),
             np.concatenate(self._gain[place] or none),
             np.concatenate(self._evidence[place] or none),
+            np.concatenate(self._coherence[place] or none),
         )
 
 
@@ -107,6 +113,12 @@ def fitted(vocal: NDArray[np.complex64], power: Table, other: NDArray[np.complex
     after = (start * _fourth_root(_squared(ratio - gain[:, None]))).sum(axis=1)
     before = (start * _fourth_root(_squared(ratio))).sum(axis=1)
     return np.abs(gain), np.clip(1.0 - after / before, 0.0, 1.0)
+
+
+def coherent(vocal: NDArray[np.complex64], power: Table, other: NDArray[np.complex64]) -> Table:
+    """Magnitude-squared coherence of each row, |sum A V*|^2 / (sum |V|^2 sum |A|^2), 0 to 1; arguments as `fitted`."""
+    together = _squared((other * vocal.conj()).sum(axis=1))
+    return np.asarray(together / np.maximum(power.sum(axis=1) * _squared(other).sum(axis=1), np.float32(1e-30)))
 
 
 def _fourth_root(squared: NDArray[np.float32]) -> NDArray[np.float32]:

@@ -188,6 +188,15 @@ def envelope_correlation(voice: NDArray[np.float64], other: NDArray[np.float64])
     return float((a * b).sum() / scale) if scale > 0 else None
 
 
+def coherence(fits: Fits) -> float | None:
+    """Mean coherence of the blocks, weighted by the vocal's power, 0 to 1; None without vocal. It decides nothing.
+
+    Loud bins of the band decide about a least-squares projection, so that faint leaks do not show; see `bleed`.
+    """
+    total = float(fits.voice.sum(dtype=np.float64))
+    return float((fits.voice * fits.coherence).sum(dtype=np.float64)) / total if total > 0 else None
+
+
 def reverse(fits: Fits, voice: NDArray[np.float64], other: NDArray[np.float64]) -> float | None:
     """Power of the vocal stem in its pauses relative to the other stem's there, dB; None where there is no pause.
 

@@ -129,8 +129,8 @@ class Bleed:
 
     db: level of the leaked vocal over the whole file. score: what decides, dB of the same scale. evidence: 0 to 1, how
     much of the stem a leak explains. lift_db: the leak's level where it is heavy (see `lift`), of the accompaniment.
-    envelope_correlation: -1 to 1, decides nothing. reverse_db: the vocal stem in its pauses, relative to this stem
-    there. reverse_share: how much of the vocal stem is this stem turned down, 0 to 1.
+    coherence: magnitude-squared, 0 to 1, and envelope_correlation, -1 to 1, decide nothing. reverse_db: the vocal stem
+    in its pauses, relative to this stem there. reverse_share: how much of the vocal stem is this stem turned down, 0 to 1.
     windows: level in each window of `step` seconds, FLOOR where no vocal sounds.
     """
 
@@ -138,6 +138,7 @@ class Bleed:
     db: float | None
     score: float
     evidence: float | None
+    coherence: float | None
     envelope_correlation: float | None
     reverse_db: float | None
     reverse_share: float | None
@@ -152,6 +153,7 @@ class Bleed:
             "score": decibel.or_none(self.score),
             "evidence": None if self.evidence is None else round(self.evidence, 4),
             "lift_db": decibel.or_none(self.lift_db),
+            "coherence": None if self.coherence is None else round(self.coherence, 4),
             "envelope_correlation": None if self.envelope_correlation is None else round(self.envelope_correlation, 4),
             "reverse_db": decibel.or_none(self.reverse_db),
             "reverse_share": None if self.reverse_share is None else round(self.reverse_share, 3),

@@ -31,7 +31,7 @@ if TYPE_CHECKING:
 
 FOUND: Final = "vocals.wav"
 """What the engine has found in the suspect seconds."""
-_FITS: Final = ("voice", "gain", "evidence")
+_FITS: Final = ("voice", "gain", "evidence", "coherence")
 LESS_DB: Final = 10.0
 """A range is confirmed where the second look finds at most this less than the threshold. No flag is withdrawn: on four
 songs the embedded model found leaks of -10 and -15 dB at -16 to -33, those of -20 dB at -29 to -37, and clean stems and
