@@ -130,7 +130,7 @@ class Bleed:
     db: level of the leaked vocal over the whole file. score: what decides, dB of the same scale. evidence: 0 to 1, how
     much of the stem a leak explains. lift_db: the leak's level where it is heavy (see `lift`), of the accompaniment.
     coherence: magnitude-squared, 0 to 1, and envelope_correlation, -1 to 1, decide nothing. reverse_db: the vocal stem
-    in its pauses, relative to this stem there. reverse_share: how much of the vocal stem is this stem turned down, 0 to 1.
+    in its pauses, relative to this stem there. reverse_share: the part of the vocal stem that is this stem turned down.
     windows: level in each window of `step` seconds, FLOOR where no vocal sounds.
     """
 
