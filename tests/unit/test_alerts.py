@@ -5,10 +5,9 @@ from dataclasses import replace
 import pytest
 
 from stemd.alerts.letter import Letter
-from stemd.alerts.look import _NO_DISK, Line, Seen
+from stemd.alerts.look import Line, Seen
 from stemd.alerts.memory import CALM, OVER, Memory
 from stemd.config import Notify
-from stemd.model import Lack
 
 NOW = 1_790_000_000.0
 GIB = 1 << 30
@@ -149,9 +148,3 @@ def test_letters_do_not_grow_without_end():
         letter = letter.and_then(Letter("webhook", "failed", str(number), NOW, (line(number),)))
     assert len(letter.text.splitlines()) == len(letter.lines) == 40
     assert letter.text.endswith("199")
-
-
-def test_the_planners_words_about_a_disk_are_known():
-    found = _NO_DISK.search(str(Lack("disk in /srv/my out", 5 * GIB, GIB)))
-    assert found["folder"] == "/srv/my out"
-    assert _NO_DISK.search(str(Lack("RAM", 5 * GIB, GIB))) is None

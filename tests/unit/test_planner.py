@@ -83,6 +83,7 @@ def test_folders_on_one_file_system_add_up():
     headroom = replace(machine(), disks=(Disk(STATE, 7, 9 * GIB, 3 * GIB), Disk(OUT, 7, 9 * GIB, 3 * GIB)))
     plan = choose([job(1, need=Need(disk={STATE: 2 * GIB, OUT: 2 * GIB}))], [], headroom, NOW)
     assert plan.waits == {1: "needs 4.0 GiB disk in /out, 3.0 free"}
+    assert plan.full == {OUT: "needs 4.0 GiB disk in /out, 3.0 free"}
 
 
 def test_what_the_machine_can_never_offer_is_impossible_and_not_merely_late():

@@ -135,15 +135,17 @@ class Fall:
 
 @dataclass(frozen=True, slots=True)
 class Lack:
-    """A need that does not fit. what: RAM, GPU or a disk. needed, free: bytes."""
+    """A need that does not fit. what: RAM, GPU or disk, and then the folder on it. needed, free: bytes."""
 
     what: str
     needed: float
     free: float
+    folder: Path | None = None
 
     def __str__(self) -> str:
         # The need is rounded up and the rest down: "needs 3.2, 3.2 free" would help nobody.
         # Half a MiB of grace: 0.39999 GiB is 0.4 everywhere else.
         needed = math.ceil(self.needed / GIB * 10 - 0.005) / 10
         free = math.floor(max(0.0, self.free) / GIB * 10 + 0.005) / 10
-        return f"needs {needed:.1f} GiB {self.what}, {free:.1f} free"
+        place = f" in {self.folder}" if self.folder else ""
+        return f"needs {needed:.1f} GiB {self.what}{place}, {free:.1f} free"

@@ -7,12 +7,13 @@ from typing import TYPE_CHECKING
 
 from stemd.model import Need, Stage
 from stemd.planner.engines import Engines
-from stemd.planner.facts import QUALITY, Gate, Limits, Plan, Start
+from stemd.planner.facts import Gate, Limits, Plan, Start, worker
 from stemd.planner.order import by_stage, in_turn
 from stemd.planner.room import Room
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
+    from pathlib import Path
 
     from stemd.model import Headroom, Rung
     from stemd.planner.facts import Candidate, Promise, Warm
@@ -67,6 +68,7 @@ class _Draft:
         self.starts: list[Start] = []
         self.waits: dict[int, str] = {}
         self.impossible: dict[int, str] = {}
+        self.full: dict[Path, str] = {}
         self.keys = {promise.key: promise.job for promise in running if promise.key}
         self.slots = Counter(LANE.get(promise.stage, "engine") for promise in running)
         self.places = sum(promise.stage in _BEFORE_ENGINE for promise in running)
@@ -78,8 +80,9 @@ class _Draft:
     def plan(self) -> Plan:
         """Freeze it."""
         return Plan(
-            tuple(self.starts), self.waits, self.impossible, self.engines.drops, self.engines.crowded, self.served
-        )
+            tuple(self.starts), self.waits, self.impossible, self.engines.drops, self.engines.crowded, self.served,
+            self.full,
+        )  # fmt: skip
 
     def plan_stage(self, stage: Stage, candidates: list[Candidate]) -> None:
         """Go through one stage's candidates in their order."""
@@ -109,7 +112,8 @@ class _Draft:
             self.impossible[candidate.job] = verdict.reason
             self._wait(candidate, verdict.reason, stuck=True)
         elif verdict.option is None:
-            self._wait(candidate, verdict.reason or self._place(), stuck=bool(verdict.reason))
+            reason = verdict.reason or self._place()
+            self._wait(candidate, reason, stuck=bool(verdict.reason), folder=verdict.folder)
         else:
             need = Need(verdict.option.need.ram, verdict.option.need.vram, candidate.need.disk)
             self._start(candidate, need, verdict.option.rung)
@@ -119,11 +123,11 @@ class _Draft:
         if self.slots[lane] >= self.limits.cpu_jobs or not self._near_enough(candidate):
             self._wait(candidate, self._place(lane))
             return
-        lack = self.room.lack(candidate.need, _worker(candidate.stage))
+        lack = self.room.lack(candidate.need, worker(candidate.stage, None))
         if lack:
             if lack.what == "RAM":
                 self.engines.drops = self.room.idle_engines
-            self._wait(candidate, str(lack), stuck=True)
+            self._wait(candidate, str(lack), stuck=True, folder=lack.folder)
             return
         self.slots[lane] += 1
         self._start(candidate, candidate.need, None)
@@ -142,7 +146,7 @@ class _Draft:
         return counts[candidate.rule] < most and counts.total() - stuck < most
 
     def _start(self, candidate: Candidate, need: Need, rung: Rung | None) -> None:
-        self.room.take(need, rung.device if rung else _worker(candidate.stage))
+        self.room.take(need, worker(candidate.stage, rung))
         self.starts.append(Start(candidate.job, candidate.rule, candidate.stage, need, rung, candidate.key))
         self.turn += 1
         self.served[candidate.stage, candidate.rule] = self.turn
@@ -154,8 +158,10 @@ class _Draft:
             self.taken[candidate.rule] += 1
         self.places += candidate.stage in _BEFORE_ENGINE
 
-    def _wait(self, candidate: Candidate, reason: str, *, stuck: bool = False) -> None:
+    def _wait(self, candidate: Candidate, reason: str, *, stuck: bool = False, folder: Path | None = None) -> None:
         self.waits[candidate.job] = reason
+        if folder:
+            self.full[folder] = reason
         self.places += candidate.stage in _BEFORE_ENGINE
         if candidate.stage is Stage.TAKE:
             return
@@ -182,11 +188,6 @@ class _Draft:
         """Say how many jobs come first: in the lane, or on the way to the engine."""
         on_the_way = 0 if lane == "deliver" else self.places
         return _before(max(on_the_way, self.slots[lane]))
-
-
-def _worker(stage: Stage) -> str:
-    """The process without a device that stays warm for a stage; empty where there is none."""
-    return QUALITY if stage is Stage.CHECK else ""
 
 
 def _before(jobs: int) -> str:

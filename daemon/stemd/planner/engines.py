@@ -9,6 +9,7 @@ from stemd.model import Need
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
+    from pathlib import Path
 
     from stemd.model import Lack, Option
     from stemd.planner.facts import Candidate, Gate, Limits, Plan
@@ -19,11 +20,15 @@ GIVES_WAY = "gives way: another program uses the GPU"
 
 @dataclass(frozen=True, slots=True)
 class Verdict:
-    """option: the rung to run on. reason: what it waits for (empty: only for its turn). impossible: for ever."""
+    """option: the rung to run on. reason: what it waits for (empty: only for its turn). impossible: for ever.
+
+    folder: the one whose disk lacks room, if it is that.
+    """
 
     option: Option | None = None
     reason: str = ""
     impossible: bool = False
+    folder: Path | None = None
 
 
 class Engines:
@@ -67,7 +72,9 @@ class Engines:
         if fitting:
             return Verdict(fitting)
         lack = self._blocked(idle) if idle else None
-        return Verdict() if len(idle) < len(options) else Verdict(reason=str(lack))
+        return (
+            Verdict() if len(idle) < len(options) else Verdict(reason=str(lack), folder=lack.folder if lack else None)
+        )
 
     def _fitting(self, options: Iterable[Option]) -> list[Option]:
         """The largest option that fits on each device."""

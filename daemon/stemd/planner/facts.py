@@ -5,16 +5,24 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
-from stemd.model import Need, Use
+from stemd.model import Need, Stage, Use
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
+    from pathlib import Path
 
-    from stemd.model import Option, Rung, Stage
+    from stemd.model import Option, Rung
 
 
 QUALITY = "quality"
 """Stands where a device stands for engines: the one process that makes all checks."""
+
+
+def worker(stage: Stage, rung: Rung | None) -> str:
+    """Which process that stays warm works on a stage: an engine's device, QUALITY; empty where none does."""
+    if rung:
+        return rung.device
+    return QUALITY if stage is Stage.CHECK else ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -104,6 +112,11 @@ class Start:
     rung: Rung | None = None
     key: str = ""
 
+    @property
+    def worker(self) -> str:
+        """Which process that stays warm will do it; empty where none does."""
+        return worker(self.stage, self.rung)
+
     def promise(self, pid: int | None = None) -> Promise:
         """Put it down as running."""
         return Promise(self.job, self.rule, self.stage, self.need, self.rung, pid, self.key)
@@ -116,6 +129,7 @@ class Plan:
     waits: job -> reason. impossible: job -> the figure that this machine can never offer: hold it.
     drops: devices whose idle engine should be ended, because a job waits for memory.
     crowded: since when all graphics cards were too full for what waited. served: turns taken, for fairness.
+    full: folders whose disks lack room for a job -> what is missing.
     """
 
     starts: tuple[Start, ...] = ()
@@ -124,3 +138,4 @@ class Plan:
     drops: tuple[str, ...] = ()
     crowded: float | None = None
     served: Mapping[tuple[Stage, str], int] = field(default_factory=dict)
+    full: Mapping[Path, str] = field(default_factory=dict)

@@ -5,8 +5,8 @@ from __future__ import annotations
 import math
 from typing import TYPE_CHECKING
 
-from stemd.model import Lack, Need, Stage, Use
-from stemd.planner.facts import QUALITY
+from stemd.model import Lack, Need, Use
+from stemd.planner.facts import QUALITY, worker
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -111,12 +111,11 @@ class Room:
                 continue
             asked[volume] = asked.get(volume, 0) + size
             if asked[volume] > self._disk[volume]:
-                return Lack(f"disk in {folder}", asked[volume], self._disk[volume])
+                return Lack("disk", asked[volume], self._disk[volume], folder)
         return None
 
     def _subtract_promise(self, promise: Promise, headroom: Headroom) -> None:
-        checks = promise.stage is Stage.CHECK
-        device = promise.rung.device if promise.rung else QUALITY if checks else ""
+        device = worker(promise.stage, promise.rung)
         used = headroom.own.get(promise.pid, NOTHING) if promise.pid is not None else NOTHING
         if device:
             self._warm.pop(device, None)

@@ -298,6 +298,7 @@ class Service:
             "paused": self.paused, "closed": planning.gate.closed if planning.gate else "",
             "inboxes": summary(self.inboxes.all), "running": describe.running(self.runner.running.values()),
             "hooks": self.hooks.live(), "waits": {str(job): reason for job, reason in planning.waits.items()},
+            "full": {os.fspath(folder): lack for folder, lack in planning.full.items()},
             "headroom": describe.headroom(planning.headroom),
             "cpu_only": bool(planning.headroom and not planning.headroom.gpus),
         }  # fmt: skip

@@ -9,13 +9,13 @@ from stemd import flow, ladder
 from stemd.headroom import Meter
 from stemd.ledger import facts, jobs
 from stemd.model import Stage, Status, Use
-from stemd.planner import QUALITY, Limits, Plan, Warm, choose
+from stemd.planner import Limits, Plan, Warm, choose
 from stemd.schedule import Manners, active, gate, yielding
 from stemd.service.dispatch import NEWCOMERS, Dispatch
 from stemd.service.logbook import about, shown
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Iterable, Mapping
     from pathlib import Path
 
     from stemd.children import WorkerPool
@@ -32,7 +32,10 @@ _STEMS_NEEDED: Final = frozenset({Stage.CHECK, Stage.RECHECK, Stage.DELIVER})
 
 
 class Planning:
-    """The plan in force. waits: why each waiting job waits. headroom: the last measurement, None before the first."""
+    """The plan in force.
+
+    waits: why each waiting job waits. full: what folders' disks lack. headroom: the last measurement, None before it.
+    """
 
     def __init__(self, settings: Settings, ledger: Ledger, pool: WorkerPool, state: Path) -> None:
         self.dispatch = Dispatch(settings, pool.card)
@@ -40,6 +43,7 @@ class Planning:
         self.headroom: Headroom | None = None
         self.gate: Gate | None = None
         self.waits: dict[int, str] = {}
+        self.full: Mapping[Path, str] = {}
         self._ledger, self._pool, self._state = ledger, pool, state
         self._manners = Manners()
         self._before: Plan | None = None
@@ -86,6 +90,7 @@ class Planning:
         )  # fmt: skip
         self._before = plan
         self.waits |= plan.waits
+        self.full = plan.full
         self.waits |= {job.id: f'no rule "{job.rule}" in config.toml' for job in waiting if job.rule not in rules}
         for number, reason in plan.impossible.items():
             self._hold(jobs.get(self._ledger, number), reason, now)
@@ -149,19 +154,12 @@ class Planning:
         about(job).bind(code=change.code).warning("{} is held: {}; {}", shown(job), change.reason, change.hint)
 
     def _promise(self, stage: Running) -> Promise:
-        return stage.start.promise(self._pool.processes.get(_worker(stage)))
+        return stage.start.promise(self._pool.processes.get(stage.start.worker))
 
     def _warm(self, running: dict[int, Running]) -> list[Warm]:
         """Engines that hold a model and do nothing, and the checker when it has nothing to check."""
-        busy = {_worker(stage) for stage in running.values()}
+        busy = {stage.start.worker for stage in running.values()}
         own = self.headroom.own if self.headroom else {}
         return [
             Warm(device, own[pid]) for device, pid in self._pool.processes.items() if device not in busy and pid in own
         ]
-
-
-def _worker(stage: Running) -> str:
-    """Which of the pool's processes works on a stage; empty where none does."""
-    if stage.start.rung:
-        return stage.start.rung.device
-    return QUALITY if stage.start.stage is Stage.CHECK else ""
