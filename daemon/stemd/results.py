@@ -9,12 +9,11 @@ from __future__ import annotations
 
 import hashlib
 import json
-import os
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any, Final
 
 from stemd.errors import StemdError
-from stemd.files import drop_tree, faults_in, free_bytes, read_json, sync_folder, write_json
+from stemd.files import drop_tree, faults_in, free_bytes, read_json, sync_file, sync_folder, write_json
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Iterable, Mapping
@@ -108,7 +107,7 @@ def add(folder: Path, made: Mapping[str, Path], facts: Mapping[str, Any]) -> Non
     with faults_in("state", folder.parent):
         folder.mkdir(exist_ok=True)
         for stem, file in made.items():
-            _sync(file)
+            sync_file(file)
             file.rename(folder / f"{stem}.wav")
         sync_folder(folder)
         sync_folder(folder.parent)
@@ -170,11 +169,3 @@ def _last_use(folder: Path) -> int:
 
 def _size(folder: Path) -> int:
     return sum(file.lstat().st_size for file in folder.rglob("*") if not file.is_dir())
-
-
-def _sync(file: Path) -> None:
-    descriptor = os.open(file, os.O_RDONLY | os.O_CLOEXEC)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)

@@ -3,15 +3,15 @@
 from __future__ import annotations
 
 import os
-import re
 from collections import Counter, defaultdict
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
 
 from stemd import live
+from stemd.files.names import readable
 from stemd.ledger import figures, jobs, locked, open_for_asking
 from stemd.model import Status
-from stemd.report.words import many, readable
+from stemd.report.words import many
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -20,8 +20,6 @@ if TYPE_CHECKING:
     from stemd.ledger import Ledger
     from stemd.model import Job
 
-_NO_DISK: Final = re.compile(r"needs \S+ GiB disk in (?P<folder>.+), \S+ free")
-"""How the planner says that a job waits for room on a disk (`model.Lack`)."""
 _LEAST: Final = 16 * 1024**2  # bytes without which the ledger itself cannot go on
 _ENDS: Final = frozenset({Status.DONE, Status.FAILED})
 _BY_A_PERSON: Final = frozenset({"rejected"})
@@ -108,9 +106,8 @@ def _told(state: Path) -> Iterator[tuple[str, str]]:
     for inbox in told.get("inboxes", []):
         if inbox["state"] != "online":
             yield f"inbox {inbox['rule']}", f"the inbox of {inbox['rule']} is offline: {inbox['reason']}"
-    for reason in told.get("waits", {}).values():
-        if found := _NO_DISK.search(reason):
-            yield f"disk {found['folder']}", f"a recording waits for room: {reason} -> free some space there"
+    for folder, lack in told.get("full", {}).items():
+        yield f"disk {readable(folder)}", f"a recording waits for room: {readable(lack)} -> free some space there"
 
 
 def _disk(state: Path) -> Iterator[tuple[str, str]]:

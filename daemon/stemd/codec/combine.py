@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import os
 from contextlib import ExitStack
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
 from stemd.codec.pipe import BLOCK
-from stemd.files import faults_in
+from stemd.files import faults_in, sync_file
 from stemd.wav import Reader, Writer
 
 if TYPE_CHECKING:
@@ -51,8 +50,4 @@ def _combine(stem: Mapping[str, Any], progress: Callable[[float], None]) -> None
                 writer.write(block)
                 if number % _SPEAK == 0:
                     progress(stop / first.frames)
-        descriptor = os.open(target, os.O_RDONLY | os.O_CLOEXEC)
-        try:
-            os.fsync(descriptor)
-        finally:
-            os.close(descriptor)
+        sync_file(target)

@@ -7,7 +7,6 @@ them all; then through gain, rounding and ffmpeg's encoder.
 from __future__ import annotations
 
 import hashlib
-import os
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -17,7 +16,7 @@ import numpy as np  # noqa: TID251 - this process is a child; the daemon stays w
 
 from stemd.codec.pipe import BLOCK, Ffmpeg
 from stemd.errors import EnvironmentFault, WorkerFault
-from stemd.files import faults_in
+from stemd.files import faults_in, sync_file
 from stemd.wav import Reader, Writer
 
 if TYPE_CHECKING:
@@ -130,11 +129,7 @@ def _encode(stem: _Stem, gain: float, question: Mapping[str, Any], progress: Cal
         check(ffmpeg, stem.target.parent)
     if stem.measured != stem.source:
         stem.measured.unlink()
-    descriptor = os.open(stem.target, os.O_RDONLY | os.O_CLOEXEC)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)
+    sync_file(stem.target)
 
 
 class _Dither:

@@ -80,11 +80,6 @@ def user() -> str:
     return os.environ.get("SUDO_USER") or getpass.getuser()
 
 
-def readable(name: bytes | str) -> str:
-    """Show a name that need not be UTF-8."""
-    return os.fsencode(name).decode("utf-8", "backslashreplace")
-
-
 def clock(at: float) -> str:
     """Show a moment in the local time zone."""
     return time.strftime("%Y-%m-%d %H:%M:%S", time.localtime(at))

@@ -8,9 +8,10 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from stemd.commands.ask import JobOrPath
-from stemd.commands.common import AsJson, ConfigPath, ask, clock, find_job, ledger_of, readable
+from stemd.commands.common import AsJson, ConfigPath, ask, clock, find_job, ledger_of
 from stemd.commands.models import asked as ask_engine
 from stemd.errors import StemdError
+from stemd.files.names import readable
 from stemd.flow import made_with, reviewable, why_held
 from stemd.ledger import facts, jobs, requests
 from stemd.model import Status

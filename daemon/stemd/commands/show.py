@@ -8,7 +8,8 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from stemd.commands.common import AsJson, ConfigPath, clock, find_job, ledger_of, readable, span
+from stemd.commands.common import AsJson, ConfigPath, clock, find_job, ledger_of, span
+from stemd.files.names import readable
 from stemd.ledger import albums
 from stemd.ledger import jobs as job_rows
 from stemd.model import Status

@@ -8,11 +8,11 @@ from typing import Annotated
 
 import typer
 
-from stemd.commands.common import ConfigPath, readable, settings_of
+from stemd.commands.common import ConfigPath, settings_of
 from stemd.errors import StemdError
 from stemd.files import copy_hashing, rename_noreplace, sync_folder
 from stemd.files.marker import set_ready
-from stemd.files.names import numbered
+from stemd.files.names import numbered, readable
 
 
 def submit(

@@ -11,7 +11,8 @@ from rich.panel import Panel
 from rich.table import Table
 from rich.text import Text
 
-from stemd.commands.common import clock, readable, span
+from stemd.commands.common import clock, span
+from stemd.files.names import readable
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator

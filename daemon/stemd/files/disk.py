@@ -86,6 +86,15 @@ def verify(path: Path, sha256: str, *, stop: Event | None = None) -> bool:
         os.close(descriptor)
 
 
+def sync_file(file: Path) -> None:
+    """Have a file that another program wrote on the disk. Raises OSError."""
+    descriptor = os.open(file, os.O_RDONLY | os.O_CLOEXEC)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
+
+
 def sync_folder(folder: Path) -> None:
     """Have a folder's entries on the disk. File systems that know no such thing (SMB, some FUSE) are left in peace."""
     descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)

@@ -83,6 +83,11 @@ def split(name: str) -> tuple[str, str]:
     return base, dot + extension
 
 
+def readable(name: bytes | str) -> str:
+    """Show a name or a path that need not be UTF-8: each byte that is no text by its number."""
+    return os.fsencode(name).decode("utf-8", "backslashreplace")
+
+
 def cut(text: str, longest: int) -> str:
     """Shorten to `longest` bytes, between characters and never before a combining one."""
     if len(os.fsencode(text)) <= longest:

@@ -14,9 +14,9 @@ from prometheus_client.exposition import choose_encoder
 from prometheus_client.registry import Collector
 
 from stemd import __version__, live
+from stemd.files.names import readable
 from stemd.ledger import figures, locked, open_for_asking
 from stemd.metrics.history import History
-from stemd.report.words import readable
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator

@@ -9,10 +9,11 @@ from statistics import median
 from typing import TYPE_CHECKING, Final
 
 from stemd import live
+from stemd.files.names import readable
 from stemd.headroom.disks import Disks
 from stemd.ledger import figures, jobs, locked
 from stemd.model import MEMORY_CODES, Status
-from stemd.report.words import many, readable
+from stemd.report.words import many
 
 if TYPE_CHECKING:
     from collections.abc import Iterable

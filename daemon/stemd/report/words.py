@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import time
 from typing import Final
 
@@ -36,8 +35,3 @@ def size(count: float) -> str:
 def many(count: int, one: str, more: str = "") -> str:
     """Count things: 1 recording, 3 recordings."""
     return f"{count} {one if count == 1 else more or one + 's'}"
-
-
-def readable(name: bytes | str) -> str:
-    """Show a name that need not be UTF-8."""
-    return os.fsencode(name).decode("utf-8", "backslashreplace")

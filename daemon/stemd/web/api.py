@@ -6,13 +6,13 @@ from typing import Annotated, Any
 
 from fastapi import APIRouter, Query
 
+from stemd.files.names import readable
 from stemd.ledger import facts, jobs, requests
 from stemd.model import Job, Status
 from stemd.status import brief, full, reason, status
 from stemd.web.files import mix_of
 from stemd.web.results import results
 from stemd.web.schema import Answer, Asked, Brief, Decision, JobNumber, Problem, Review, Session, Verb, Whole
-from stemd.web.studio import readable
 from stemd.web.wired import Wired
 
 _PROBLEMS: dict[int | str, dict[str, Any]] = {code: {"model": Problem} for code in (400, 401, 403, 404, 409, 421, 503)}

@@ -11,6 +11,7 @@ from fastapi import APIRouter, Request
 from fastapi.templating import Jinja2Templates
 from starlette.responses import HTMLResponse, RedirectResponse, Response
 
+from stemd.files.names import readable
 from stemd.ledger import facts, jobs
 from stemd.model import Status
 from stemd.model.presets import PRESETS, PURPOSES
@@ -98,7 +99,7 @@ def review(request: Request, studio: Wired, job: JobNumber) -> Response:
     with studio.ledger() as ledger:
         found = jobs.get(ledger, job)
     presets = [(name, PURPOSES[name]) for name in PRESETS]
-    name = found.name.decode("utf-8", "backslashreplace")
+    name = readable(found.name)
     return _page(request, studio, "review.html", {"job": found, "name": name, "presets": presets})
 
 

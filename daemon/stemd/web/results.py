@@ -7,6 +7,7 @@ import os
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
+from stemd.files.names import readable
 from stemd.flow import made_with, why_held
 
 if TYPE_CHECKING:
@@ -40,7 +41,7 @@ def _result(job: Job, result: Result, files: list[Artifact]) -> dict[str, Any]:
         "seconds": manifest.get("source", {}).get("seconds", 0.0), "stems": list(_stems(job, manifest, files)),
         "quality": quality, "sum_is_mix": null is not None and null < SUMMED_DB,
         "picture": address(job, picture) if picture else None,
-        "folder": os.fsencode(Path(os.fsdecode(files[0].path)).parent).decode("utf-8", "backslashreplace"),
+        "folder": readable(str(Path(os.fsdecode(files[0].path)).parent)),
     }  # fmt: skip
 
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import os
 import secrets
 import time
 from dataclasses import dataclass, field
@@ -71,13 +70,3 @@ def _check_nobody_was_faster(ledger: Ledger, job: Job) -> None:
                 "not-now", f"{asked.who} has asked to {asked.verb} job {job.id} already",
                 "the daemon answers as soon as it runs",
             )  # fmt: skip
-
-
-def text(name: bytes) -> str:
-    """Show a name that need not be UTF-8."""
-    return name.decode("utf-8", "backslashreplace")
-
-
-def readable(path: str) -> str:
-    """Show a path that need not be UTF-8."""
-    return text(os.fsencode(path))
