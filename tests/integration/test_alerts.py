@@ -20,7 +20,7 @@ from stemd.alerts.memory import CALM
 from stemd.cli import app
 from stemd.config import load
 from stemd.errors import StemdError
-from stemd.ledger import Lock, jobs, open_for_writing
+from stemd.ledger import Lock, jobs, open_for_writing, store
 from stemd.model import Lack
 
 sys.path.insert(0, str(Path(__file__).parents[1] / "fakes"))
@@ -104,6 +104,20 @@ def test_the_webhook_gets_what_happens_and_is_told_nothing_twice(tmp_path, serve
     assert done["host"]
 
 
+def test_a_ledger_that_another_program_holds_is_looked_at_later(tmp_path, server, monkeypatch):
+    with studio(tmp_path, f'webhook = "{server.address}"') as (settings, history):
+        alerts, now = Alerts(settings), time.time()
+        alerts.round(now)
+        history.failed(b"a.wav")
+        history.ledger.db.pragma("journal_mode", "delete")
+        monkeypatch.setattr(store, "_PATIENCE", 0.01)
+        with history.ledger.db.atomic("EXCLUSIVE"):
+            alerts.round(now + 10)
+        assert server.posted == []
+        alerts.round(now + 20)
+        assert [told["event"] for told in server.posted] == ["failed"]
+
+
 def test_another_line_in_the_story_of_a_finished_job_is_no_news(tmp_path, server):
     with studio(tmp_path, f'webhook = "{server.address}"') as (settings, history):
         now = time.time()
@@ -179,10 +193,8 @@ def test_faults_that_only_the_daemon_knows_count_while_it_runs(tmp_path):
         history.stuck(b"a.wav")
         history.stuck(b"b.wav")
         inbox = {"rule": "karaoke", "state": "offline", "reason": "its share is not mounted"}
-        room = str(Lack("disk in /srv/out", 5 << 30, 1 << 30))
-        live.write(
-            state, {"inboxes": [inbox, {"rule": "b", "state": "online"}], "waits": {"7": room, "8": "1 job before it"}}
-        )
+        lack = Lack("disk", 5 << 30, 1 << 30, Path("/srv/my out"))
+        live.write(state, {"inboxes": [inbox, {"rule": "b", "state": "online"}], "full": {"/srv/my out": str(lack)}})
         assert [name for name, _ in look(state, None).faults] == ["outbox-full"]
         lock = Lock(state)
         try:
@@ -191,7 +203,7 @@ def test_faults_that_only_the_daemon_knows_count_while_it_runs(tmp_path):
             lock.release()
     assert faults["outbox-full"].startswith("2 recordings cannot go on: the outbox /out is full -> free space")
     assert faults["inbox karaoke"] == "the inbox of karaoke is offline: its share is not mounted"
-    assert "needs 5.0 GiB disk in /srv/out, 1.0 free" in faults["disk /srv/out"]
+    assert "needs 5.0 GiB disk in /srv/my out, 1.0 free" in faults["disk /srv/my out"]
     assert len(faults) == 3
 
 

@@ -65,6 +65,17 @@ def test_a_ledger_that_another_program_holds_is_a_fault_of_the_surroundings(ledg
     assert requests.unanswered(ledger) == []
 
 
+def test_nobody_is_told_to_move_a_ledger_away_that_another_program_holds_for_a_while(ledger, tmp_path, monkeypatch):
+    monkeypatch.setattr(store, "_PATIENCE", 0.01)
+    ledger.db.pragma("journal_mode", "delete")
+    holder = sqlite3.connect(tmp_path / "ledger.sqlite3", isolation_level=None)
+    holder.execute("BEGIN EXCLUSIVE")
+    for opening in (store.open_for_asking, store.open_for_writing):
+        with pytest.raises(store.LedgerFull, match="database is locked"):
+            opening(tmp_path)
+    holder.close()
+
+
 def arrive(ledger, name=b"caf\xe9.wav", stat=SEEN, rule="r"):
     return jobs.admit(ledger, [(Arrival(rule, b"/in/" + name, stat), name)], NOW)
 

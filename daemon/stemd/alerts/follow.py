@@ -29,8 +29,8 @@ FILE: Final = "alerts.json"
 _LOOK: Final = 10.0  # seconds between two looks
 _AGAIN: Final = 30.0  # seconds until a letter is sent again, doubled each time
 _MOST: Final = 3600.0
-_NOT_YET: Final = frozenset({"no-ledger", "ledger-older"})
-"""There will be a ledger as soon as the daemon starts."""
+_PASSING: Final = frozenset({"no-ledger", "ledger-older", "ledger-full"})
+"""There will be a ledger to look at as soon as the daemon starts, or the disk has room again."""
 
 
 class Alerts:
@@ -57,7 +57,7 @@ class Alerts:
         try:
             self.memory.take_in(look(self._state, self.memory.step), now)
         except StemdError as fault:
-            if fault.code not in _NOT_YET:
+            if fault.code not in _PASSING:
                 raise
             return
         self.memory.write(self._notify, now)

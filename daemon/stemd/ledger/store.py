@@ -99,7 +99,7 @@ def open_for_writing(state: Path) -> Ledger:
     """Open the daemon's ledger, made or migrated as needed.
 
     Raises StemdError: "state-network" on NFS or SMB, "ledger-newer" for the ledger of a newer stemd,
-    "ledger-damaged" when SQLite cannot use the file.
+    "ledger-damaged" when SQLite cannot use the file, LedgerFull while another program holds it.
     """
     kind = filesystem(state)
     if kind.network:
@@ -112,14 +112,15 @@ def open_for_writing(state: Path) -> Ledger:
         db.pragma("journal_mode", "wal" if sqlite3.sqlite_version_info >= WAL_SAFE else "delete")
         _migrate(db, state)
     except DatabaseError as fault:
-        raise _damaged(state, fault) from fault
+        raise _unusable(state, fault) from fault
     return _tables(db)
 
 
 def open_for_asking(state: Path) -> Ledger:
     """Open an existing ledger to read it and to insert requests.
 
-    Raises StemdError: "no-ledger" before the daemon's first start, "ledger-older", "ledger-newer", "ledger-damaged".
+    Raises StemdError: "no-ledger" before the daemon's first start, "ledger-older", "ledger-newer", "ledger-damaged",
+    LedgerFull while another program holds the file.
     """
     if not path_of(state).exists():
         raise StemdError("no-ledger", f"there is no ledger in {state} yet", "start the daemon once: stemd run")
@@ -127,7 +128,7 @@ def open_for_asking(state: Path) -> Ledger:
         db = _connect(state, "rw")
         missing = _pending(db, state)
     except DatabaseError as fault:
-        raise _damaged(state, fault) from fault
+        raise _unusable(state, fault) from fault
     if missing:
         raise StemdError(
             "ledger-older", f"the ledger in {state} is of an older stemd", "restart the daemon; it migrates the ledger"
@@ -170,7 +171,9 @@ def _migrate(db: SqliteDatabase, state: Path) -> None:
     Runner(db, str(MIGRATIONS)).up()
 
 
-def _damaged(state: Path, fault: Exception) -> StemdError:
+def _unusable(state: Path, fault: DatabaseError) -> StemdError:
+    if "locked" in str(fault):  # it passes: nobody is to move the file away
+        return LedgerFull(str(fault))
     what = "cannot be opened" if isinstance(fault, OperationalError) else "is damaged"
     return StemdError(
         "ledger-damaged", f"the ledger {path_of(state)} {what}: {fault}",
