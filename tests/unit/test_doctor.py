@@ -225,6 +225,16 @@ def test_folders_that_the_services_sandbox_keeps_closed_are_found(tmp_path):
     assert levels(service.judge_folders({}, settings)) == [PROBLEM] * 4
 
 
+def test_a_folder_that_systemd_does_not_tell_of_is_told_as_such(tmp_path):
+    (tmp_path / "config.toml").write_text(
+        '[daemon]\nstate_dir = "/var/lib/stemd"\n[[rule]]\nname = "r"\ninbox = "/srv/in"\noutbox = "/srv/my out"\n'
+    )
+    unit = {"StateDirectory": "stemd", "ReadWritePaths": "-/srv/in"}
+    told = [finding.text for finding in service.judge_folders(unit, load(tmp_path / "config.toml"))]
+    assert told[0] == ("systemd does not tell whether the service may write to /srv/my out: its path has a space")
+    assert told[-1] == "the service may write to 2 folders of the configuration"
+
+
 def test_only_the_services_own_configuration_is_held_against_it(tmp_path):
     (tmp_path / "config.toml").write_text('[[rule]]\nname = "r"\ninbox = "in"\noutbox = "out"\n')
     settings = load(tmp_path / "config.toml")

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 from stemd import tools
 from stemd.doctor.finding import Finding, ok, problem, warning
 from stemd.errors import StemdError
+from stemd.report.words import many
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
@@ -93,16 +94,15 @@ def judge_folders(unit: Mapping[str, str], settings: Settings) -> Iterator[Findi
     for rule in settings.rules:
         wanted += [rule.inbox, rule.outbox]
         wanted += [folder for folder in rule.own_folders if not folder.is_relative_to(rule.inbox)]
-    closed = [
-        folder
-        for folder in dict.fromkeys(wanted)
-        if " " not in str(folder)  # systemctl does not print such a path
-        and not any(folder.is_relative_to(place) for place in opened)
-    ]
+    unseen = [folder for folder in dict.fromkeys(wanted) if " " in str(folder)]
+    seen = [folder for folder in dict.fromkeys(wanted) if folder not in unseen]
+    closed = [folder for folder in seen if not any(folder.is_relative_to(place) for place in opened)]
     for folder in closed:
         yield problem("sandbox", f"the service may not write to {folder}", "run scripts/install again: it opens it")
+    for folder in unseen:
+        yield ok("sandbox", f"systemd does not tell whether the service may write to {folder}: its path has a space")
     if not closed:
-        yield ok("sandbox", "the service may write to every folder of the configuration")
+        yield ok("sandbox", f"the service may write to {many(len(seen), 'folder')} of the configuration")
 
 
 def _opened(unit: Mapping[str, str]) -> list[Path]:
