@@ -5,19 +5,27 @@ from __future__ import annotations
 from dataclasses import replace
 
 from stemd.errors import StemdError
-from stemd.model import Change, Doubted, Failed, Finished, Held, Job, Outcome, Result, Retry, Stage, Status, Withdrawn
+from stemd.model import (
+    MODEL_CODES,
+    Change,
+    Doubted,
+    Failed,
+    Finished,
+    Held,
+    Job,
+    Outcome,
+    Result,
+    Retry,
+    Stage,
+    Status,
+    Withdrawn,
+)
 
 MAX_ATTEMPTS = 3
 """So often a stage is started before its file is put aside."""
 
 MAX_INTERRUPTIONS = 10
 """So often the daemon may die during one stage of one job before that file is suspected of killing it."""
-
-_NOT_HERE = frozenset({
-    "model-missing", "model-damaged", "model-refused", "unknown-model", "unknown-stem", "no-network",
-    "segment-too-long", "model-duplicate", "no-models-folder", "diffq-missing",
-})  # fmt: skip
-"""Faults for which a job waits, but not the listener who has another result to decide about."""
 
 
 def after(job: Job, outcome: Outcome) -> Change:
@@ -62,7 +70,7 @@ def _held(job: Job, outcome: Held) -> Change:
 
 
 def _retry(job: Job, outcome: Retry) -> Change:
-    if job.others and not job.approved and outcome.code in _NOT_HERE:
+    if job.others and not job.approved and outcome.code in MODEL_CODES:  # the listener has another result
         return given_up(job, outcome.reason)
     if not outcome.counts:
         return Change(

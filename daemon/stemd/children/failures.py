@@ -6,16 +6,14 @@ import signal
 from typing import TYPE_CHECKING, Any, Final
 
 from stemd.errors import EnvironmentFault, OutOfMemory, StemdError, Stopping, WorkerFault
+from stemd.model import MODEL_CODES
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
     from stemd.tools import Child
 
-_SURROUNDINGS: Final = frozenset({
-    "model-missing", "model-damaged", "model-refused", "unknown-model", "unknown-stem", "segment-too-long",
-    "model-duplicate", "no-models-folder", "diffq-missing", "no-network", "no-gpu", "disk-full",
-})  # fmt: skip
+_SURROUNDINGS: Final = MODEL_CODES | {"no-gpu", "disk-full"}
 _WORKER: Final = frozenset({"internal", "cuda-error", "not-a-number"})
 
 

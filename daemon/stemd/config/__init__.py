@@ -3,10 +3,9 @@
 from stemd.config.folders import made_by_daemon
 from stemd.config.load import Reading, find, load, read
 from stemd.config.problems import ConfigError, Problem
-from stemd.config.settings import EVENTS, Daemon, Notify, Resources, Schedule, Settings
+from stemd.config.settings import Daemon, Notify, Resources, Schedule, Settings
 
 __all__ = [
-    "EVENTS",
     "ConfigError",
     "Daemon",
     "Notify",

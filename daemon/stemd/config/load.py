@@ -14,7 +14,7 @@ from stemd.config import folders, hours, tables
 from stemd.config.lines import find_lines, line_of
 from stemd.config.problems import ConfigError, Place, Problem, did_you_mean, label, shown
 from stemd.config.rules import RULE_HOMES, read_rules
-from stemd.config.settings import EVENTS, Daemon, Notify, Resources, Schedule, Settings
+from stemd.config.settings import Daemon, Notify, Resources, Schedule, Settings
 from stemd.errors import StemdError
 
 if TYPE_CHECKING:
@@ -170,12 +170,8 @@ def _problems(mistakes: Iterable[Mistake], lines: Mapping[Place, int], names: Ma
 
 
 def _notify(table: dict[str, Any]) -> list[Mistake]:
-    """Check whom to tell, and of what."""
+    """Check whom to tell."""
     mistakes: list[Mistake] = []
-    for event in table.get("events", ()):
-        if event not in EVENTS:
-            known = did_you_mean(event, EVENTS, f"events are {', '.join(EVENTS)}")
-            mistakes.append((("notify", "events"), f"{shown(event)} is no event", known))
     if table.get("command") and not table["command"][0]:
         mistakes.append((("notify", "command"), "names no program", 'for example ["/usr/local/bin/tell", "me"]'))
     address = table.get("webhook", "")

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Annotated, Final, Literal
+from typing import Annotated, Literal, TypeAlias, get_args
 
 from annotated_types import Ge, Gt, Le
 
@@ -57,7 +57,7 @@ class Resources:
     cpu_jobs: Annotated[int, Ge(1), Le(64)] = 1
 
 
-EVENTS: Final = ("failed", "stuck", "review", "done")
+Event: TypeAlias = Literal["failed", "stuck", "review", "done"]
 """What [notify] may tell of."""
 
 
@@ -65,14 +65,14 @@ EVENTS: Final = ("failed", "stuck", "review", "done")
 class Notify:
     """[notify]: who is told of what, by `stemd alerts`.
 
-    command: argv, run for each message. webhook: http(s) address that gets it as JSON; "" for none. events: of EVENTS.
+    command: argv, run for each message. webhook: http(s) address that gets it as JSON; "" for none.
     every: seconds at least between two messages of one kind. lasting: seconds after which a fault of the
     surroundings is worth a message.
     """
 
     command: tuple[str, ...] = ()
     webhook: str = ""
-    events: tuple[str, ...] = EVENTS
+    events: tuple[Event, ...] = get_args(Event)
     every: Annotated[float, Ge(1), Le(86_400)] = 300.0
     lasting: Annotated[float, Ge(0), Le(86_400)] = 300.0
 

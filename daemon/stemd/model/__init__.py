@@ -4,6 +4,7 @@ from stemd.model.job import ARROWS, Arrival, Event, Job, Stage, Stat, Status
 from stemd.model.machine import Disk, Fall, Gpu, Headroom, Lack, MemoryKind, Need, Option, Rung, Use
 from stemd.model.outcome import (
     MEMORY_CODES,
+    MODEL_CODES,
     Artifact,
     Change,
     Doubted,
@@ -23,6 +24,7 @@ from stemd.model.sound import Mix, ModelCard, Source
 __all__ = [
     "ARROWS",
     "MEMORY_CODES",
+    "MODEL_CODES",
     "Arrival",
     "Artifact",
     "Change",

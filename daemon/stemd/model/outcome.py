@@ -10,6 +10,11 @@ from stemd.model.result import Result
 
 MEMORY_CODES: Final = frozenset({"out-of-memory", "killed"})
 """Codes of a stage for which memory ran out."""
+MODEL_CODES: Final = frozenset({
+    "model-missing", "model-damaged", "model-refused", "model-duplicate", "unknown-model", "unknown-stem",
+    "segment-too-long", "no-models-folder", "no-network", "diffq-missing",
+})  # fmt: skip
+"""Codes of a stage whose model is not there, or is not what the rule asks for: a person has to see to it."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field, fields
-from typing import TYPE_CHECKING, Any, Final, Literal
+from typing import TYPE_CHECKING, Any, Final, Literal, get_args
 
 from stemd.errors import StemdError
+from stemd.model.rule import Metric
 from stemd.quality import decibel
 
 if TYPE_CHECKING:
@@ -19,7 +20,7 @@ Range = tuple[float, float]
 
 VERSION: Final = 1
 """Of the report's form."""
-METRICS: Final = frozenset({"bleed", "reverse", "null", "seam", "dc", "clipping", "length", "nan"})
+METRICS: Final[frozenset[str]] = frozenset(get_args(Metric))
 """What may be flagged."""
 
 

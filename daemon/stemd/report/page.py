@@ -47,7 +47,7 @@ def page(report: Report) -> str:
     template = _environment.get_template("page.html")
     speed = sum(each.audio for each in report.speeds) / (sum(each.work for each in report.speeds) or 1.0)
     return template.render(
-        report=report, headline=headline(report), bars=bars(report), tall=_TALL, listed=_LISTED, speed=speed,
+        report=report, headline=headline(report), bars=bars(report), listed=_LISTED, speed=speed,
         host=socket.gethostname(), version=__version__,
     )  # fmt: skip
 
