@@ -64,6 +64,11 @@ def test_a_heavy_leak_is_told_by_what_is_in_phase_under_the_vocal(voice, band, l
     assert 10 * np.log10(np.mean(10 ** (lift.windows / 10))) == pytest.approx(lift.db, abs=0.1)
 
 
+def test_a_faint_leak_is_left_to_the_fits_that_tell_it_better(voice) -> None:
+    assert compared(voice, singing.at(voice, voice, -13)).lift.db == pytest.approx(-13, abs=0.5)
+    assert compared(voice, singing.at(voice, voice, -17)).lift.db is None
+
+
 def test_stems_that_smear_into_each_other_are_heavy_bleed_where_fits_tell_nothing(voice, band) -> None:
     """As a weak network leaves them: everywhere some of both, more where either is the louder."""
     mix = voice + band

@@ -6,8 +6,8 @@ it. A leak has the vocal's phase there; a band has its own, and so has an instru
 cosine between both stems is within 0.15 of none for clean stems, and 0.6 to 0.85 for those of a weak network. Lift, the
 other stem's power over the vocal's in these bins, less what is out of phase, is the leak's level.
 
-Limits: fainter leaks than about -15 dB, or short ones, do not reach LEAST; they are for the fits. Where the vocal stem
-dominates next to nothing, nobody sings, or the separation missed who does.
+Limits: below HEAVY the band's share of these bins weighs as much as the leak's, and short leaks do not reach LEAST; both
+are for the fits. Where the vocal stem dominates next to nothing, nobody sings, or the separation missed who does.
 """
 
 from __future__ import annotations
@@ -27,6 +27,8 @@ if TYPE_CHECKING:
 
 LEAST: Final = 0.4
 """Mean cosine from which on it is a leak."""
+HEAVY: Final = -15.0
+"""dB; the faintest leak that is told."""
 LEAST_SHARE: Final = 0.1
 """Of the vocal stem's power that has to lie in the bins that it dominates; less where nobody sings."""
 
@@ -62,7 +64,8 @@ class LiftMeter:
         voice, other = self._sums
         if self.agreement < LEAST or float(voice.sum()) <= LEAST_SHARE * self._all:
             return None
-        return decibel.of_power(self.agreement**2 * float(other.sum()), float(voice.sum()))
+        level = decibel.of_power(self.agreement**2 * float(other.sum()), float(voice.sum()))
+        return level if level >= HEAVY else None
 
     @property
     def windows(self) -> NDArray[np.float64]:
