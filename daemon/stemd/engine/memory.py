@@ -1,11 +1,55 @@
-"""Peaks of memory, per request. Reads /proc and the CUDA allocator; changes nothing but their high-water marks."""
+"""Memory of the engine process: its peak in each request, and that it stays where the first segments left it."""
 
 from __future__ import annotations
 
 import contextlib
+import ctypes
+import os
 from pathlib import Path
+from typing import Final
 
 import torch
+
+_PAGE: Final = os.sysconf("SC_PAGE_SIZE")
+_GROWN: Final = 1.03
+"""Of the usual resident memory; from there on the heap is tidied up."""
+_FIRST: Final = 3
+"""Segments after which resident memory is what it usually is."""
+
+
+class Tide:
+    """Keeps resident memory from creeping up over hours.
+
+    Each segment takes and gives back the same blocks, of up to 100 MB. But threads do so in changing order, so that now
+    and then a block no longer fits where it lay before and the heap grows by it: 8 % in 20 minutes. Giving free pages
+    back to the system starts that anew. It costs a twentieth of a segment, and is done once in some dozens.
+    """
+
+    def __init__(self) -> None:
+        self._segments = 0
+        self._usual = 0
+
+    def after_segment(self) -> None:
+        """Look, and tidy up where resident memory has grown."""
+        self._segments += 1
+        now = resident()
+        if self._segments <= _FIRST:
+            self._usual = max(self._usual, now)
+        elif now > _GROWN * self._usual:
+            give_back()
+            self._segments = _FIRST - 1  # the next one says what is usual
+
+
+def resident() -> int:
+    """Return the process's resident memory in bytes."""
+    pages = int(Path("/proc/self/statm").read_text(encoding="ascii").split()[1])
+    return pages * _PAGE
+
+
+def give_back() -> None:
+    """Give the heap's free pages back to the system, malloc_trim(3); without glibc nothing happens."""
+    with contextlib.suppress(OSError, AttributeError):
+        ctypes.CDLL(None).malloc_trim(0)
 
 
 def start(device: torch.device) -> None:

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 
 import torch
 
+from stemd.engine import memory
 from stemd.engine import source as sources
 from stemd.engine.stream import OverlapAdd
 from stemd.errors import StemdError
@@ -91,6 +92,7 @@ class Separation:
         self._frontier = [min(lane.start, 0) for lane in task.lanes]
         total = sum(sum(1 for _ in lane.chunks(task.source.frames)) for lane in task.lanes)
         done, begun, flying = 0, time.monotonic(), None
+        tide = memory.Tide()
         for chunks in itertools.chain(batches(task.lanes, task.source.frames, task.batch), [None]):
             if should_stop():
                 raise StemdError("cancelled", "the separation was cancelled", "submit the recording again to continue")
@@ -100,6 +102,7 @@ class Separation:
                 if flight is None:
                     continue
                 self._land(flight)
+                tide.after_segment()
                 done += len(flight.chunks)
                 on_progress(self._progress(done / total, time.monotonic() - begun))
             flying = launched if ahead else None

@@ -6,8 +6,8 @@ it. A leak has the vocal's phase there; a band has its own, and so has an instru
 cosine between both stems is within 0.15 of none for clean stems, and 0.6 to 0.85 for those of a weak network. Lift, the
 other stem's power over the vocal's in these bins, less what is out of phase, is the leak's level.
 
-Limits: below HEAVY the band's share of these bins weighs as much as the leak's, and short leaks do not reach LEAST; both
-are for the fits. Where the vocal stem dominates next to nothing, nobody sings, or the separation missed who does.
+Limits: below HEAVY the band's share of these bins weighs as much as the leak's, and short leaks do not reach LEAST;
+both are for the fits. Where the vocal stem dominates next to nothing, nobody sings, or the separation missed who does.
 """
 
 from __future__ import annotations

@@ -1,0 +1,54 @@
+"""Resident memory of the engine: it stays where the first segments left it, and the heap is tidied where it grows."""
+
+import pytest
+
+from stemd.engine import memory
+
+
+@pytest.fixture
+def machine(monkeypatch):
+    """Lets a test say how many bytes are resident, and counts what is given back."""
+
+    class Machine:
+        def __init__(self):
+            self.now = self.given = 0
+            self.tide = memory.Tide()
+
+        def segments(self, *sizes):
+            for self.now in sizes:
+                self.tide.after_segment()
+
+        def give_back(self):
+            self.given += 1
+
+    made = Machine()
+    monkeypatch.setattr(memory, "resident", lambda: made.now)
+    monkeypatch.setattr(memory, "give_back", made.give_back)
+    return made
+
+
+def test_memory_that_stays_is_left_alone(machine):
+    machine.segments(500, 1000, 1010, *[1020, 990] * 50)
+    assert machine.given == 0
+
+
+def test_a_heap_that_grows_is_tidied_up_once_each_time(machine):
+    machine.segments(500, 1000, 1000, 1020, 1040)
+    assert machine.given == 1
+    machine.segments(950, 960, 970)
+    assert machine.given == 1
+    machine.segments(1100)
+    assert machine.given == 2
+
+
+def test_what_a_segment_needs_after_that_is_usual_from_then_on(machine):
+    machine.segments(1000, 1000, 1000, 1100, 1090, *[1100] * 20)
+    assert machine.given == 1
+
+
+def test_free_memory_really_goes_back():
+    block = bytearray(b"x") * (64 << 20)
+    before = memory.resident()
+    del block
+    memory.give_back()
+    assert memory.resident() < before - (60 << 20)
