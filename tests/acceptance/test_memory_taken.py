@@ -1,15 +1,12 @@
 """The engine is killed in the middle of a job, by the kernel or by hand: the stems come, made on a lower rung."""
 
-import contextlib
-import os
 import signal
 import subprocess
 import sys
-import time
-from pathlib import Path
 
 import psutil
 import pytest
+from surroundings import memory_group
 
 pytestmark = [pytest.mark.acceptance, pytest.mark.slow, pytest.mark.timeout(400)]
 
@@ -57,21 +54,8 @@ def test_an_engine_killed_in_mid_job_is_replaced_on_a_lower_rung(stemd, tone):
 @pytest.fixture
 def group():
     """A memory group of 1.5 GiB."""
-    line = next((line for line in Path("/proc/self/cgroup").read_text().splitlines() if ":memory:" in line), None)
-    if line is None:
-        pytest.skip("no version 1 memory group on this machine")
-    made = Path("/sys/fs/cgroup/memory") / line.split(":", 2)[2].strip("/") / f"stemd-memory-{os.getpid()}"
-    try:
-        made.mkdir()
-        (made / "memory.limit_in_bytes").write_text(str(1536 * MIB))
-    except OSError as error:
-        pytest.skip(f"this machine lets tests make no memory group: {error}")
-    yield made
-    for _ in range(100):
-        with contextlib.suppress(OSError):
-            made.rmdir()
-            break
-        time.sleep(0.1)
+    with memory_group("memory", 1536 * MIB) as made:
+        yield made
 
 
 HOG = """

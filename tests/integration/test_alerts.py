@@ -11,6 +11,7 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 
 import pytest
+from history import History
 from typer.testing import CliRunner
 
 from stemd import live
@@ -22,9 +23,6 @@ from stemd.config import load
 from stemd.errors import StemdError
 from stemd.ledger import Lock, jobs, open_for_writing, store
 from stemd.model import Lack
-
-sys.path.insert(0, str(Path(__file__).parents[1] / "fakes"))
-from history import History
 
 STEMD = Path(sys.executable).with_name("stemd")
 COMMAND = """#!/bin/sh

@@ -4,14 +4,9 @@ from __future__ import annotations
 
 import json
 import subprocess
-import sys
-import wave
-from pathlib import Path
 
 import pytest
-
-sys.path.insert(0, str(Path(__file__).parents[1] / "fakes"))
-
+from surroundings import TOP, record
 from workers import FakeWorkers, FlaggingWorkers
 
 from stemd.config import load
@@ -20,17 +15,7 @@ from stemd.model import Status
 from stemd.results import bring_back
 from stemd.service.daemon import Service
 
-TOP = """
-[daemon]
-state_dir = "state"
-rescan = 0.3
-[resources]
-device = "cpu"
-ram_reserve_gb = 0
-[defaults]
-model = "fake"
-settle = 0.1
-"""
+DEFAULTS = '[defaults]\nmodel = "fake"\nsettle = 0.1\n'
 
 
 class Counting(FakeWorkers):
@@ -53,7 +38,7 @@ class House:
         self.network = Counting()
 
     def rules(self, top="", **rules):
-        text = TOP + top
+        text = TOP + DEFAULTS + top
         for name, keys in rules.items():
             text += f'[[rule]]\nname = "{name}"\ninbox = "{name}/in"\noutbox = "{name}/out"\n{keys}\n'
             (self.home / name / "in").mkdir(parents=True, exist_ok=True)
@@ -61,11 +46,7 @@ class House:
 
     def record(self, *rules, name="song.wav"):
         for rule in rules:
-            with wave.open(str(self.home / rule / "in" / name), "wb") as out:
-                out.setnchannels(2)
-                out.setsampwidth(2)
-                out.setframerate(44100)
-                out.writeframes(bytes(range(256)) * 70)
+            record(self.home / rule / "in" / name)
 
     def work(self, code=0):
         assert Service(load(self.home / "config.toml"), once=True, pool=self.network).run() == code

@@ -4,22 +4,19 @@ from __future__ import annotations
 
 import json
 import os
-import runpy
 import signal
 import subprocess
 import sys
 import time
 from collections.abc import Iterator
 from pathlib import Path
-from types import SimpleNamespace
 from typing import Any
 
+import networks as nets
 import numpy as np
 import pytest
 
 from stemd import wav
-
-nets = SimpleNamespace(**runpy.run_path(str(Path(__file__).parents[1] / "fakes" / "networks.py")))
 
 
 class Engine:

@@ -3,13 +3,11 @@
 from __future__ import annotations
 
 import random
-import runpy
 import warnings
 from fractions import Fraction
-from pathlib import Path
-from types import SimpleNamespace
 from typing import Any
 
+import networks as nets
 import numpy as np
 import pytest
 import soundfile
@@ -24,7 +22,6 @@ from stemd.demo import FOLDER, MODEL
 from stemd.engine import Separator, views
 from stemd.errors import StemdError
 
-nets = SimpleNamespace(**runpy.run_path(str(Path(__file__).parents[1] / "fakes" / "networks.py")))
 VOCALS = nets.SOURCES.index("vocals")
 WEIGHTS = [[1.0, 0.0, 1.0], [0.0, 1.0, 0.0], [0.0, 0.5, 2.0]]
 

@@ -7,15 +7,14 @@ import http.server
 import io
 import os
 import pickle
-import runpy
 import shutil
 import threading
 import zipfile
 from collections.abc import Iterator
 from pathlib import Path
-from types import SimpleNamespace
 from typing import Any
 
+import networks as nets
 import pytest
 import torch
 import yaml
@@ -25,8 +24,6 @@ from safetensors.torch import save_file
 from stemd.demo import FOLDER, MODEL
 from stemd.engine import bags, fetch, library, models, names
 from stemd.errors import StemdError
-
-nets = SimpleNamespace(**runpy.run_path(str(Path(__file__).parents[1] / "fakes" / "networks.py")))
 
 
 @pytest.fixture(autouse=True)

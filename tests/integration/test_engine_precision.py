@@ -4,11 +4,10 @@ from __future__ import annotations
 
 import errno
 import json
-import runpy
 from pathlib import Path
-from types import SimpleNamespace
 from typing import Any
 
+import networks as nets
 import numpy as np
 import pytest
 import torch
@@ -18,7 +17,6 @@ from stemd.engine import Separator, faults, precision
 from stemd.engine.network import Network
 from stemd.errors import StemdError
 
-nets = SimpleNamespace(**runpy.run_path(str(Path(__file__).parents[1] / "fakes" / "networks.py")))
 CPU = torch.device("cpu")
 
 

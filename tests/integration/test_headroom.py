@@ -13,6 +13,7 @@ from pathlib import Path
 
 import psutil
 import pytest
+from surroundings import memory_group
 
 from stemd.headroom import Meter, disks, gpus, measure
 from stemd.headroom.cgroup import Group, Memory
@@ -165,9 +166,7 @@ def test_what_cannot_be_measured_is_a_problem_and_no_crash(proc, tree):
 
 def test_a_real_limit_is_seen_and_a_real_kill_is_counted(tmp_path):
     """A child in a version 1 group of 64 MiB measures its own limit, then takes more than there is."""
-    group = _own_group()
-    try:
-        (group / "memory.limit_in_bytes").write_text(str(64 * MIB))
+    with memory_group("limit", 64 * MIB) as group:
         program = (
             "import os, sys\n"
             f"open({str(group / 'cgroup.procs')!r}, 'w').write(str(os.getpid()))\n"
@@ -182,20 +181,6 @@ def test_a_real_limit_is_seen_and_a_real_kill_is_counted(tmp_path):
         assert 0 < ram < 64 * MIB
         assert (kills, run.returncode) == (0, -9)
         assert "oom_kill 1" in (group / "memory.oom_control").read_text()
-    finally:
-        group.rmdir()
-
-
-def _own_group() -> Path:
-    line = next((line for line in Path("/proc/self/cgroup").read_text().splitlines() if ":memory:" in line), None)
-    if line is None:
-        pytest.skip("no version 1 memory group on this machine")
-    group = Path("/sys/fs/cgroup/memory") / line.split(":", 2)[2].strip("/") / f"stemd-test-{os.getpid()}"
-    try:
-        group.mkdir()
-    except OSError as error:
-        pytest.skip(f"this machine lets tests make no memory group: {error}")
-    return group
 
 
 # ------------------------------------------------------------------------------------------------- load and processes

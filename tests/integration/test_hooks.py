@@ -8,11 +8,11 @@ import signal
 import subprocess
 import sys
 import time
-import wave
 from pathlib import Path
 
 import psutil
 import pytest
+from surroundings import RULE, TOP, record
 
 from stemd.config import load
 from stemd.ledger import hooks as owing
@@ -22,22 +22,7 @@ from stemd.service.hooks import MOST_STARTS, Hooks
 from stemd.status import full
 
 DAEMON = Path(__file__).parents[1] / "fakes" / "daemon.py"
-CONFIG = """
-[daemon]
-state_dir = "state"
-rescan = 0.3
-[resources]
-device = "cpu"
-ram_reserve_gb = 0
-[[rule]]
-name = "lyrics"
-inbox = "in"
-outbox = "out"
-model = "fake"
-stems = ["vocals"]
-settle = 0.1
-[rule.hook]
-"""
+CONFIG = TOP + RULE.replace('"r"', '"lyrics"') + "[rule.hook]\n"
 
 
 def configure(home, *argv, **more):
@@ -175,20 +160,12 @@ def test_a_command_that_ends_the_daemon_each_time_is_given_up(delivered):
     assert not delivered.hooks.left()
 
 
-def recording(path):
-    with wave.open(str(path), "wb") as out:
-        out.setnchannels(2)
-        out.setsampwidth(2)
-        out.setframerate(44100)
-        out.writeframes(bytes(range(256)) * 70)
-
-
 def test_killed_in_the_middle_the_stems_stay_and_the_command_runs_again(tmp_path):
     for folder in ("in", "out"):
         (tmp_path / folder).mkdir()
     runs = tmp_path / "runs"
     configure(tmp_path, "sh", "-c", f'echo "$STEMD_FOLDER" >> {runs}; [ $(wc -l < {runs}) -gt 1 ] || exec sleep 100')
-    recording(tmp_path / "in" / "song.wav")
+    record(tmp_path / "in" / "song.wav")
     daemon = subprocess.Popen(
         [sys.executable, DAEMON, tmp_path / "config.toml"], stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL
     )

@@ -6,13 +6,13 @@ import io
 import json
 import os
 import re
-import struct
 import unicodedata
-import wave
 from pathlib import Path
 
 import pytest
 from rich.console import Console
+from surroundings import RULE, TOP, noise, record
+from workers import FakeWorkers
 
 from stemd.commands.show import _status_lines
 from stemd.commands.show import jobs as list_jobs
@@ -27,22 +27,7 @@ from stemd.status import status
 from stemd.web.pages import templates
 
 NOW = 1_790_000_000.0
-CONFIG = """
-[daemon]
-state_dir = "state"
-rescan = 0.2
-[resources]
-device = "cpu"
-ram_reserve_gb = 0
-[[rule]]
-name = "r"
-inbox = "in"
-outbox = "out"
-model = "fake"
-stems = ["vocals"]
-format = "wav"
-settle = 0.2
-"""
+CONFIG = TOP + RULE
 
 
 @pytest.fixture
@@ -103,18 +88,12 @@ def test_a_late_track_joins_its_album_while_that_is_at_work(ledger):
 
 def tone(path: Path, number: int) -> None:
     path.parent.mkdir(parents=True, exist_ok=True)
-    with wave.open(str(path), "wb") as file:
-        file.setnchannels(2)
-        file.setsampwidth(2)
-        file.setframerate(44100)
-        file.writeframes(b"".join(struct.pack("<hh", (n * 37 + number * 101) % 2000, number) for n in range(4410)))
+    record(path, noise(number))
 
 
 @pytest.fixture
-def daemon(tmp_path, monkeypatch):
+def daemon(tmp_path):
     """Lets the daemon work until nothing is left; more: keys of the rule."""
-    monkeypatch.syspath_prepend(str(Path(__file__).parents[1] / "fakes"))
-    from workers import FakeWorkers  # noqa: PLC0415
 
     def work(more: str = "") -> int:
         (tmp_path / "config.toml").write_text(CONFIG + more)

@@ -1,14 +1,13 @@
 """A daemon in a version 1 memory group: the kernel kills its engine in mid-job, and the stems come on a lower rung."""
 
-import contextlib
 import os
 import subprocess
 import sys
 import time
-import wave
 from pathlib import Path
 
 import pytest
+from surroundings import RULE, TOP, memory_group, record
 
 from stemd import live
 from stemd.ledger import jobs, open_for_asking
@@ -18,53 +17,20 @@ FAKES = Path(__file__).parents[1] / "fakes"
 MIB = 1 << 20
 LIMIT = 512
 HUNGER = 150  # MiB a second of segment: 4 s take more than the group has, 2 s do not
-CONFIG = """
-[daemon]
-state_dir = "state"
-rescan = 0.3
-[resources]
-device = "cpu"
-ram_reserve_gb = 0
-[[rule]]
-name = "r"
-inbox = "in"
-outbox = "out"
-model = "hungry"
-stems = ["vocals", "no_vocals"]
-format = "wav"
-settle = 0.1
-"""
+CONFIG = TOP + RULE.replace('"fake"', '"hungry"').replace('["vocals"]', '["vocals", "no_vocals"]')
 
 
 @pytest.fixture
 def group():
-    line = next((line for line in Path("/proc/self/cgroup").read_text().splitlines() if ":memory:" in line), None)
-    if line is None:
-        pytest.skip("no version 1 memory group on this machine")
-    made = Path("/sys/fs/cgroup/memory") / line.split(":", 2)[2].strip("/") / f"stemd-hungry-{os.getpid()}"
-    try:
-        made.mkdir()
-        (made / "memory.limit_in_bytes").write_text(str(LIMIT * MIB))
-        (made / "memory.swappiness").write_text("0")
-    except OSError as error:
-        pytest.skip(f"this machine lets tests make no memory group: {error}")
-    yield made
-    for _ in range(100):
-        with contextlib.suppress(OSError):
-            made.rmdir()
-            break
-        time.sleep(0.1)
+    with memory_group("hungry", LIMIT * MIB) as made:
+        yield made
 
 
 @pytest.fixture
 def home(tmp_path):
     (tmp_path / "config.toml").write_text(CONFIG)
     (tmp_path / "in").mkdir()
-    with wave.open(str(tmp_path / "in/song.wav"), "wb") as out:
-        out.setnchannels(2)
-        out.setsampwidth(2)
-        out.setframerate(44100)
-        out.writeframes(b"\x01\x10\x02\x20" * 22050)
+    record(tmp_path / "in/song.wav", b"\x01\x10\x02\x20" * 22050)
     return tmp_path
 
 

@@ -8,12 +8,10 @@ import json
 import os
 import shutil
 import signal
-import struct
 import subprocess
 import sys
 import tempfile
 import time
-import wave
 from collections import Counter
 from hashlib import sha256
 from pathlib import Path
@@ -22,35 +20,17 @@ import pytest
 from hypothesis import HealthCheck, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, precondition, rule
+from surroundings import RULE, TOP, noise, record
 
 DAEMON = Path(__file__).parents[1] / "fakes" / "daemon.py"
 NAMES = ("one.wav", "two words.wav", "caf\udce9.wav", "album/01.wav")  # the third is not UTF-8
-CONFIG = """
-[daemon]
-state_dir = "state"
-rescan = 0.3
-[resources]
-device = "cpu"
-ram_reserve_gb = 0
-[[rule]]
-name = "r"
-inbox = "in"
-outbox = "out"
-model = "fake"
-stems = ["vocals", "no_vocals"]
-format = "wav"
-settle = 0.1
-"""
+CONFIG = TOP + RULE.replace('["vocals"]', '["vocals", "no_vocals"]')
 
 
 def recording(number: int) -> bytes:
     """A tenth of a second of sound that no other number gives."""
     with tempfile.SpooledTemporaryFile() as file:
-        with wave.open(file, "wb") as out:
-            out.setnchannels(2)
-            out.setsampwidth(2)
-            out.setframerate(44100)
-            out.writeframes(b"".join(struct.pack("<hh", (n * 37 + number * 101) % 2000, number) for n in range(4410)))
+        record(file, noise(number))
         file.seek(0)
         return file.read()
 

@@ -4,24 +4,22 @@ from __future__ import annotations
 
 import json
 import os
-import runpy
 import signal
 import subprocess
 import sys
 import threading
 from collections.abc import Callable
 from pathlib import Path
-from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
 import pytest
+import singing
 import soundfile
 
 from stemd.children import Worker
 from stemd.errors import StemdError, Stopping
 
-singing = SimpleNamespace(**runpy.run_path(str(Path(__file__).parents[1] / "fakes" / "singing.py")))
 RATE = 22050
 ENVIRONMENT = {**os.environ, "PYTHONPATH": str(Path(__file__).parents[2] / "daemon")}
 

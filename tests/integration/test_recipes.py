@@ -16,7 +16,9 @@ from hashlib import sha256
 from pathlib import Path
 
 import pytest
+from surroundings import RULE, TOP
 from typer.testing import CliRunner
+from workers import FakeWorkers
 
 from stemd.commands.config import app
 from stemd.config import load
@@ -33,19 +35,7 @@ BLOCKS = [
 ]
 SOURCES = ("drums", "bass", "other", "vocals")
 SECONDS = 1.0
-HERE = """
-[daemon]
-state_dir = "state"
-rescan = 0.2
-[resources]
-device = "cpu"
-ram_reserve_gb = 0
-cpu_jobs = 2
-[[rule]]
-name = "replaced"
-inbox = "in"
-outbox = "out"
-"""
+HERE = TOP + "cpu_jobs = 2\n" + RULE
 
 
 def written(folder: Path, block: str) -> Path:
@@ -123,9 +113,6 @@ def listen_in(rules: list[Rule], programs: Path) -> None:
 
 
 def test_recipes_make_what_they_promise(rules, tmp_path, monkeypatch):
-    monkeypatch.syspath_prepend(str(Path(__file__).parents[1] / "fakes"))
-    from workers import FakeWorkers  # noqa: PLC0415
-
     listen_in(rules, tmp_path / "programs")
     monkeypatch.setenv("PATH", str(tmp_path / "programs"), prepend=":")
     settings = replace(load(written(tmp_path, HERE)), rules=tuple(rules))

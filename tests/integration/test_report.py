@@ -2,12 +2,11 @@
 
 import json
 import re
-import sys
 import time
 from html.parser import HTMLParser
-from pathlib import Path
 
 import pytest
+from history import History
 from typer.testing import CliRunner
 
 from stemd.cli import app
@@ -16,9 +15,6 @@ from stemd.errors import StemdError
 from stemd.ledger import jobs, open_for_writing
 from stemd.model import Finished
 from stemd.report import beginning, gather, page, text
-
-sys.path.insert(0, str(Path(__file__).parents[1] / "fakes"))
-from history import History
 
 EVIL = b"<script>alert(1)</script> & \xff.wav"
 

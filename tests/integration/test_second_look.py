@@ -3,16 +3,16 @@
 from __future__ import annotations
 
 import json
-import runpy
 import shutil
-import sys
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
 import pytest
+import singing
 import soundfile
+from workers import FlaggingWorkers
 
 from stemd.config import load
 from stemd.errors import EnvironmentFault, OutOfMemory, Stopping, WorkerFault
@@ -22,8 +22,6 @@ from stemd.quality import Request, measure
 from stemd.quality.suspects import CONTEXT, PLACES, SOUND
 from stemd.service.daemon import Service
 
-FAKES = Path(__file__).parents[1] / "fakes"
-singing = SimpleNamespace(**runpy.run_path(str(FAKES / "singing.py")))
 RATE = 44100
 
 
@@ -113,17 +111,8 @@ def test_an_accompaniment_that_is_no_file_is_made(leaky, tmp_path):
 # -- as a stage
 
 
-@pytest.fixture(scope="module")
-def fakes():
-    sys.path.insert(0, str(FAKES))
-    import workers  # noqa: PLC0415 - not a package: on the path only here
-
-    yield workers
-    sys.path.remove(str(FAKES))
-
-
 @pytest.fixture
-def studio(tmp_path, fakes):
+def studio(tmp_path):
     """Run a job through a daemon; tell its state and story, and what the review folder and the outbox hold."""
     (tmp_path / "in").mkdir()
     soundfile.write(tmp_path / "in/a.wav", singing.band(2.0, rate=RATE), RATE)
@@ -147,10 +136,10 @@ def studio(tmp_path, fakes):
     return run
 
 
-def workers(fakes, fault: Exception | None = None, times: int = 99):
+def workers(fault: Exception | None = None, times: int = 99):
     """Fake workers that flag a vocal, and find it again or cannot look for it."""
 
-    class Doubting(fakes.FlaggingWorkers):
+    class Doubting(FlaggingWorkers):
         looks = 0
 
         def separate(self, request, work, stall=0.0):
@@ -176,21 +165,21 @@ def workers(fakes, fault: Exception | None = None, times: int = 99):
     return Doubting()
 
 
-def test_what_was_looked_at_twice_is_reviewed(studio, fakes):
-    told = studio(workers(fakes))
+def test_what_was_looked_at_twice_is_reviewed(studio):
+    told = studio(workers())
     assert (told.job.status, told.delivered) == (Status.HELD, False)
     assert told.report["second_look"]["text"] == "the second look agrees"
     assert any(text.startswith("a second look is taken: vocal audible") for text in told.story)
 
 
-def test_or_delivered_as_the_rule_says(studio, fakes):
-    told = studio(workers(fakes), 'second_look = true\non_flag = "deliver"')
+def test_or_delivered_as_the_rule_says(studio):
+    told = studio(workers(), 'second_look = true\non_flag = "deliver"')
     assert (told.job.status, told.delivered, told.pool.looks) == (Status.DONE, True, 1)
     assert told.report["second_look"]["text"] == "the second look agrees"
 
 
-def test_without_the_key_nobody_looks_twice(studio, fakes):
-    told = studio(workers(fakes), "")
+def test_without_the_key_nobody_looks_twice(studio):
+    told = studio(workers(), "")
     assert (told.job.status, told.pool.looks) == (Status.HELD, 0)
 
 
@@ -201,8 +190,8 @@ def test_without_the_key_nobody_looks_twice(studio, fakes):
         (WorkerFault("crashed", "the engine crashed", "again"), 3),
     ],
 )
-def test_a_second_look_that_cannot_be_taken_leaves_the_verdict(studio, fakes, fault, looks):
-    told = studio(workers(fakes, fault=fault))
+def test_a_second_look_that_cannot_be_taken_leaves_the_verdict(studio, fault, looks):
+    told = studio(workers(fault=fault))
     assert (told.job.status, told.delivered) == (Status.HELD, False)
     assert told.report["second_look"]["failed"] == fault.code
     assert fault.message in told.report["second_look"]["text"]
@@ -210,12 +199,12 @@ def test_a_second_look_that_cannot_be_taken_leaves_the_verdict(studio, fakes, fa
     assert told.pool.looks == looks
 
 
-def test_out_of_memory_goes_down_the_ladder_and_the_look_is_taken(studio, fakes):
+def test_out_of_memory_goes_down_the_ladder_and_the_look_is_taken(studio):
     fault = OutOfMemory("out-of-memory", "memory ran out", "less")
-    told = studio(workers(fakes, fault, times=1))
+    told = studio(workers(fault, times=1))
     assert (told.report["second_look"].get("failed"), told.pool.looks) == (None, 2)
 
 
-def test_an_interruption_repeats_it(studio, fakes):
-    told = studio(workers(fakes, Stopping(), times=1))
+def test_an_interruption_repeats_it(studio):
+    told = studio(workers(Stopping(), times=1))
     assert (told.report["second_look"].get("failed"), told.pool.looks) == (None, 2)

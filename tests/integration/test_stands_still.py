@@ -8,21 +8,10 @@ import sys
 from pathlib import Path
 
 import pytest
+from surroundings import RULE, TOP
 
 BLOCKED = Path(__file__).parents[1] / "fakes" / "blocked.py"
-CONFIG = """
-[daemon]
-state_dir = "state"
-rescan = 1
-[resources]
-device = "cpu"
-[[rule]]
-name = "r"
-inbox = "in"
-outbox = "out"
-model = "demo"
-settle = 0.2
-"""
+CONFIG = TOP + RULE.replace('"fake"', '"demo"')
 LIMIT = 3.0  # seconds that a part may stand still: half of what systemd's watchdog waits
 
 

@@ -2,12 +2,9 @@
 
 from __future__ import annotations
 
-import runpy
-from pathlib import Path
-from types import SimpleNamespace
-
 import numpy as np
 import pytest
+import singing
 
 from stemd.quality.bleed import BANDS, Fits, coherent, fitted
 from stemd.quality.compare import Comparison
@@ -16,7 +13,6 @@ from stemd.quality.pairing import pair
 from stemd.quality.spectra import Spectra, size
 from stemd.quality.windows import length
 
-singing = SimpleNamespace(**runpy.run_path(str(Path(__file__).parents[1] / "fakes" / "singing.py")))
 RATE = 22050
 SECONDS = 10.0
 

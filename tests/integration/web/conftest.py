@@ -10,6 +10,7 @@ from pathlib import Path
 
 import pytest
 from starlette.testclient import TestClient
+from workers import FlaggingWorkers
 
 from stemd.config import load
 from stemd.errors import StemdError
@@ -18,15 +19,7 @@ from stemd.model import Status
 from stemd.service.daemon import Service
 from stemd.web import Studio, make_app
 
-FAKES = Path(__file__).parents[2] / "fakes"
 STEMD = Path(sys.executable).with_name("stemd")
-
-
-@pytest.fixture(scope="session", autouse=True)
-def _fakes():
-    sys.path.insert(0, str(FAKES))
-    yield
-    sys.path.remove(str(FAKES))
 
 
 @dataclass
@@ -48,7 +41,6 @@ class House:
             (self.home / folder).mkdir(exist_ok=True)
 
     def start(self) -> None:
-        from workers import FlaggingWorkers  # noqa: PLC0415 - not a package: on the path only here
 
         settings = load(self.home / "config.toml")
         self.service = Service(settings, pool=FlaggingWorkers(0.2))

@@ -4,6 +4,7 @@ import sqlite3
 import time
 
 import pytest
+from history import History
 from prometheus_client.parser import text_string_to_metric_families
 from starlette.testclient import TestClient
 
@@ -30,8 +31,6 @@ LIVE = {
 
 @pytest.fixture(scope="module")
 def studio(tmp_path_factory):
-    from history import History  # noqa: PLC0415 - not a package: on the path only here
-
     folder = tmp_path_factory.mktemp("studio")
     (folder / "state").mkdir()
     (folder / "config.toml").write_text(
