@@ -132,11 +132,13 @@ QUICK: dict[str, dict[str, Any]] = {
     "no scales": {"t_layer_scale": False, "t_norm_out": False},
     "cross first": {"t_cross_first": True, "t_layers": 3},
     "one residual": {"dconv_depth": 1},
+    "residuals in the encoder only": {"dconv_mode": 1},
+    "no residuals": {"dconv_mode": 0},
+    "magnitudes": {"cac": False, "wiener_iters": -1, "end_iters": -1},
 }
 OTHER: dict[str, dict[str, Any]] = {
     "norms": {"norm_starts": 0, "norm_groups": 2},
     "no transformer": {"t_layers": 0},
-    "residuals in the encoder only": {"dconv_mode": 1},
     "norms behind": {"t_norm_first": False},
     "norms over positions": {"t_group_norm": True},
     "no rewriting": {"rewrite": False},

@@ -13,6 +13,8 @@ from stemd.engine.convolutions import Convolution, Gated, Transposed
 from stemd.engine.products import Linear
 
 if TYPE_CHECKING:
+    from collections.abc import Iterable
+
     from torch import Tensor
 
 
@@ -25,7 +27,7 @@ class Encoder(nn.Module):
         super().__init__()
         self.over_time, self.stride = not origin.freq, origin.stride
         self.lower = Convolution(origin.conv, "gelu")
-        self.residual = nn.Sequential(*map(residual.Residual, origin.dconv.layers))
+        self.residual = nn.Sequential(*map(residual.Residual, _residual_layers(origin)))
         self.rewrite = Gated(origin.rewrite)
 
     def forward(self, x: Tensor, _inject: None = None) -> Tensor:
@@ -45,7 +47,7 @@ class Decoder(nn.Module):
         super().__init__()
         self.over_time, self.last = not origin.freq, origin.last
         self.rewrite = Gated(origin.rewrite)
-        self.residual = nn.Sequential(*map(residual.Residual, origin.dconv.layers))
+        self.residual = nn.Sequential(*map(residual.Residual, _residual_layers(origin)))
         self.raised = Transposed(origin.conv_tr, origin.pad)
 
     def forward(self, x: Tensor, skip: Tensor, length: int) -> tuple[Tensor, None]:
@@ -77,7 +79,11 @@ def replaceable(layer: nn.Module) -> bool:
     return (
         layer.norm is False
         and layer.rewrite is not None
-        and layer.dconv is not None
         and layer.kernel_size - 2 * layer.pad == layer.stride
-        and all(map(residual.replaceable, layer.dconv.layers))
+        and all(map(residual.replaceable, _residual_layers(layer)))
     )
+
+
+def _residual_layers(layer: Any) -> Iterable[Any]:
+    """Return the dilated convolutions beside a layer; demucs's `dconv_mode` leaves them out on either side."""
+    return () if layer.dconv is None else layer.dconv.layers
