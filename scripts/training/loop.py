@@ -20,6 +20,7 @@ from torch.multiprocessing.spawn import spawn
 from training import crops
 from training.crops import Changes
 from training.network import RATE, SOURCES, Average, Shape
+from training.optimiser import Optimiser
 
 
 @dataclass(frozen=True)
@@ -37,7 +38,7 @@ class Course:
     size: int = 1
     workers: int = 2
     device: str = "cpu"
-    rate: float = 2e-3
+    rate: float = 5e-3
     warm_up: int = 40
     average: float = 0.995
     save_every: float = 4.0
@@ -59,7 +60,7 @@ class Progress:
 
 
 def rate(course: Course, progress: Progress) -> float:
-    """Return the learning rate: a linear start, then half a cosine down to nothing at the course's end."""
+    """Return Muon's learning rate: a linear start, then half a cosine down to nothing at the course's end."""
     start = min((progress.step + 1) / course.warm_up, 1.0)
     return course.rate * start * 0.5 * (1 + math.cos(math.pi * progress.part(course)))
 
@@ -70,7 +71,7 @@ def loss_of(estimate: Tensor, stems: Tensor) -> Tensor:
     Squared error of every stem, vocals weighing four times the others, since vocals and what remains
     without them are what the figures are about; and of the sum. Not an amplitude (mean absolute or RMS
     error of each crop): these are least when what is likely not there is left out, so that a network
-    that knows little keeps its vocals 5 to 9 dB too quiet. Squared error asks for the expected vocals.
+    that knows little kept its vocals 1 to 12 dB too quiet on five songs. Squared error asks for the expected vocals.
     """
     apart = (estimate - stems).square().mean(dim=(0, 2, 3))
     weights = apart.new_tensor([4.0 if source == "vocals" else 1.0 for source in SOURCES])
@@ -96,7 +97,7 @@ def work(worker: int, course: Course, meet: str | None, say: Callable[[str], Non
         distributed.init_process_group("gloo", f"file://{meet}", rank=worker, world_size=course.workers)
     torch.manual_seed(course.seed)
     network = course.shape.build().to(course.device)
-    optimiser = torch.optim.Adam(network.parameters(), lr=course.rate, betas=(0.9, 0.99))
+    optimiser = Optimiser(network)
     average, progress = Average(network, course.average), Progress()
     if course.checkpoint.exists():
         resume(course.checkpoint, network, optimiser, average, progress)
@@ -118,7 +119,7 @@ def work(worker: int, course: Course, meet: str | None, say: Callable[[str], Non
 
 
 def step(
-    worker: int, course: Course, network: nn.Module, optimiser: torch.optim.Adam, progress: Progress, minutes: float
+    worker: int, course: Course, network: nn.Module, optimiser: Optimiser, progress: Progress, minutes: float
 ) -> None:
     """Take one step on fresh crops; all workers end it with the same weights and the same progress."""
     dice = np.random.default_rng([course.seed, worker, progress.step])
@@ -128,13 +129,10 @@ def step(
     with torch.autocast(course.device, torch.bfloat16):
         estimate = network(stems.sum(dim=1))
     loss = loss_of(estimate.float(), stems)
-    optimiser.zero_grad()
     loss.backward()
     told, minutes = share(network, float(loss.detach()), minutes)
     nn.utils.clip_grad_norm_(network.parameters(), 5.0)
-    for group in optimiser.param_groups:
-        group["lr"] = rate(course, progress)
-    optimiser.step()
+    optimiser.step(rate(course, progress))
     progress.step += 1
     progress.minutes = minutes
     progress.loss = told if math.isnan(progress.loss) else 0.98 * progress.loss + 0.02 * told
@@ -155,7 +153,7 @@ def share(network: nn.Module, loss: float, minutes: float) -> tuple[float, float
     return float(flat[-2]), float(flat[-1])
 
 
-def save(course: Course, network: nn.Module, optimiser: torch.optim.Adam, average: Average, progress: Progress) -> None:
+def save(course: Course, network: nn.Module, optimiser: Optimiser, average: Average, progress: Progress) -> None:
     """Write the checkpoint beside the old one, then put it in its place."""
     content = {
         "shape": asdict(course.shape),
@@ -175,9 +173,7 @@ def load(checkpoint: Path) -> dict[str, Any]:
     return content
 
 
-def resume(
-    checkpoint: Path, network: nn.Module, optimiser: torch.optim.Adam, average: Average, progress: Progress
-) -> None:
+def resume(checkpoint: Path, network: nn.Module, optimiser: Optimiser, average: Average, progress: Progress) -> None:
     """Go on where a checkpoint left off."""
     content = load(checkpoint)
     network.load_state_dict(content["network"])

@@ -19,17 +19,18 @@ State = dict[str, Tensor]
 
 @dataclass(frozen=True)
 class Shape:
-    """What decides a network's size: 2.4 million parameters as it stands, 4.8 MB in float16.
+    """What decides a network's size: 2.5 million parameters as it stands, 5.1 MB in float16.
 
-    Depth 5 leaves the transformer 2 bands of 172 frames instead of 8 of 173: with `dconv` in the
-    encoder only, a step takes two thirds of the time of 16 channels at depth 4. The spectral branch
-    estimates magnitudes and keeps the mixture's phase (`cac` off, no Wiener filter): after 3,000 crops
-    its vocals correlated with the true ones as well as after 11,000 crops with complex spectra as channels.
-    The phase is a limit too: true magnitudes would improve vocals by 17 dB (median), and no more.
+    The outermost layers give four bins of both sides for each of four stems at a time, 32 numbers, and are
+    therefore wide rather than deep: 24 channels without `dconv` take a fifth longer a step than 12 channels
+    at depth 5 with it. The spectral branch estimates magnitudes and keeps the mixture's phase (`cac` off, no
+    Wiener filter): on five songs its vocals correlated with the true ones by 0.61 after 3,000 crops, those of
+    complex spectra as channels by 0.64 after 11,000. The phase is a limit too: true magnitudes would improve
+    the vocals of eight songs by 17 dB (median), and no more.
     """
 
-    channels: int = 12
-    depth: int = 5
+    channels: int = 24
+    depth: int = 4
     bottom: int = 96
     layers: int = 2
     heads: int = 4
@@ -50,8 +51,7 @@ class Shape:
             "t_layers": self.layers,
             "t_heads": self.heads,
             "t_hidden_scale": 2,
-            "dconv_mode": 1,
-            "dconv_comp": 4,
+            "dconv_mode": 0,
             "samplerate": RATE,
             "segment": Fraction(self.seconds),
         }
