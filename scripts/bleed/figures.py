@@ -6,9 +6,9 @@ from typing import Any
 import numpy as np
 
 from bleed.cases import HARD, LEVELS, Case, heard
-from stemd.quality import decibel
-from stemd.quality.estimate import NOTHING, Estimate
-from stemd.quality.ranges import joined
+from stemd.quality import decibel, ranges
+from stemd.quality.bleed import Fits, joined
+from stemd.quality.estimate import NOTHING, Estimate, estimate
 
 FRESH = 31_000
 """The first seed of songs that no rule of the measure and no threshold was chosen on."""
@@ -16,6 +16,8 @@ LIMIT = -20.0
 """The rule's default threshold, dB."""
 FALSE_ALARMS = 0.05
 DRAWS = 400
+LONG = 12
+"""Cases of 20 s in a song of four minutes."""
 
 Figure = tuple[float, float, float]
 """A figure and the ends of its 90 % bootstrap interval, over songs."""
@@ -45,6 +47,7 @@ def figures(cases: Sequence[Case]) -> dict[str, Any]:
             [e for e in fresh if e[0].level is not None and e[0].level >= LIMIT and "in parts" in e[0].kind],
             lambda part: np.mean([overlap(c, f) for c, f in part]),
         ),
+        "in_long_songs": {level: _in_long_songs(level, fresh, clean) for level in (-20, -15, -10)},
         "hard": {name: _of_hard(name, told, border) for name in (*HARD, "spoken", "instrumental")},
         "combined": combined(fresh, [each for each in plain if each[0].song < FRESH]),
     }
@@ -63,7 +66,7 @@ def level_of(found: Estimate) -> float:
 def overlap(case: Case, found: Estimate) -> float:
     """Intersection over union of the windows found and those where the leak is within 15 dB of its mean."""
     peak = float(found.curve.max(initial=decibel.FLOOR))
-    heard = joined(found.curve > max(decibel.FLOOR, min(LIMIT, peak) - 6.0), 2)
+    heard = ranges.joined(found.curve > max(decibel.FLOOR, min(LIMIT, peak) - 6.0), 2)
     loud = case.leak[case.leak > 1e-3 * case.leak.max(initial=0.0)]
     true = case.leak > 0.03 * loud.mean() if len(loud) else np.zeros(len(case.leak), dtype=bool)
     count = min(len(heard), len(true))
@@ -113,6 +116,22 @@ def _of_level(level: float, fresh: Sequence[tuple[Case, Estimate]], border: floa
             [e for e in leaks if "in parts" in e[0].kind], lambda p: np.mean([overlap(c, f) for c, f in p])
         ),
     }
+
+
+def _in_long_songs(
+    level: float, fresh: Sequence[tuple[Case, Estimate]], clean: Sequence[tuple[Case, Estimate]]
+) -> Figure:
+    """How often a leak is over LIMIT that is as long as a case, in the middle of LONG cases of the same song."""
+    pieces: dict[int, list[Fits]] = {}
+    for case, _ in clean:
+        pieces.setdefault(case.song, []).append(case.fits)
+    told = []
+    for case, _ in fresh:
+        if case.level == level and case.song in pieces:
+            around = (pieces[case.song] * LONG)[: LONG - 1]
+            whole = joined([*around[: LONG // 2], case.fits, *around[LONG // 2 :]])
+            told.append((case, estimate(whole)))
+    return interval(told, lambda part: np.mean([score(found) > LIMIT for _, found in part]))
 
 
 def _of_hard(name: str, told: Sequence[tuple[Case, Estimate]], border: float) -> dict[str, Figure]:

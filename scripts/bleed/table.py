@@ -23,6 +23,8 @@ def table(found: dict[str, Any]) -> str:
         "",
         _sentence(found),
         "",
+        _long(found["in_long_songs"]),
+        "",
         f"| hard case | clean, over {found['border_db']:.1f} dB | clean, over {LIMIT:g} dB | leak of -20 dB found |",
         "|---|---|---|---|",
     ]
@@ -41,6 +43,11 @@ def _sentence(found: dict[str, Any]) -> str:
         f"{_share(found['false_alarms_at_limit'])}; over the 5 % border ({found['border_db']:.1f} dB): "
         f"{_share(found['false_alarms_at_border'])}."
     )
+
+
+def _long(shares: dict[int, Figure]) -> str:
+    told = ", ".join(f"{_share(share)} of those of {level} dB" for level, share in shares.items())
+    return f"Leaks that fill 20 s of four minutes, over the default threshold: {told}."
 
 
 def _real(real: dict[str, Any]) -> list[str]:

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 import singing
 
-from stemd.quality.bleed import BANDS, Fits, coherent, fitted
+from stemd.quality.bleed import BANDS, Fits, coherent, fitted, joined
 from stemd.quality.compare import Comparison
 from stemd.quality.estimate import Estimate, coherence, envelope_correlation, estimate, steady, with_heavy
 from stemd.quality.pairing import pair
@@ -58,6 +58,15 @@ def test_a_heavy_leak_is_told_by_what_is_in_phase_under_the_vocal(voice, band, l
     lift = compared(voice, band + singing.at(voice, voice, level)).lift
     assert lift.db == pytest.approx(level, abs=1.5)
     assert 10 * np.log10(np.mean(10 ** (lift.windows / 10))) == pytest.approx(lift.db, abs=0.1)
+
+
+def test_ten_seconds_of_leak_in_three_minutes_are_found(voice, band) -> None:
+    clean = compared(voice, band).fits(0)
+    leaky = compared(voice, band + singing.at(voice, voice, -14)).fits(0)
+    told = estimate(joined([*[clean] * 9, leaky, *[clean] * 9]))
+    assert told.score == pytest.approx(-14, abs=2.5)
+    assert told.level < -22
+    assert estimate(joined([clean] * 19)).score < -28
 
 
 def test_a_faint_leak_is_left_to_the_fits_that_tell_it_better(voice) -> None:

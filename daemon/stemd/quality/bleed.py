@@ -17,7 +17,7 @@ Limits: a vocal's delay against its leak beyond about 50 ms, or its reverberatio
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from typing import TYPE_CHECKING, Final, TypeAlias
 
 import numpy as np
@@ -53,6 +53,16 @@ class Fits:
     gain: Table
     evidence: Table
     coherence: Table
+
+    def part(self, windows: slice) -> Fits:
+        """Return what was found in some of the windows."""
+        return Fits(self.voice[windows], self.gain[windows], self.evidence[windows], self.coherence[windows])
+
+
+def joined(parts: Sequence[Fits]) -> Fits:
+    """Return what was found in several pieces as if they followed each other."""
+    names = (field.name for field in fields(Fits))
+    return Fits(*(np.concatenate([getattr(part, name) for part in parts]) for name in names))
 
 
 class BleedMeter:

@@ -41,8 +41,11 @@ POSSIBLE: Final = 0.01
 HEARD: Final = 0.02
 """Evidence in a window from which on the vocal is there: clean songs reach it in 2 of 100 windows."""
 DOUBT: Final = (0.008, -30.0, 30.0)
-"""Song-wide evidence at the border of chance, the level that a song with so little may have at most (dB), and by how
+"""Evidence over 20 s at the border of chance, the level that sound with so little may have at most (dB), and by how
 many dB a tenfold evidence raises it. See scripts/bench-quality."""
+SPAN: Final = 40
+"""Windows (20 s, as the songs of scripts/bench-quality) whose evidence allows a stretch its level: that of a whole
+song would hide 20 s of leak in 4 minutes."""
 STRETCH: Final = 6
 """Windows (3 s): the leak's loudest stretch of this length decides where the leak is louder there than on the whole."""
 SURE: Final = 0.3
@@ -70,9 +73,9 @@ class Estimate:
 def estimate(fits: Fits) -> Estimate:
     """Tell level, score and curve.
 
-    level: the leaked power over everything against the vocal's. score: the same, or that of the loudest STRETCH
-    against the vocal there (or its mean, if that is louder) where the leak comes in parts. Both are at most what the
-    song-wide evidence allows.
+    level: the leaked power over everything against the vocal's, at most what the song-wide evidence allows. score: the
+    same, or that of the loudest STRETCH against the vocal there (or its mean, if that is louder) where the leak comes
+    in parts, at most what the evidence of the SPAN around it allows.
     """
     sure = evidence(fits)
     if sure is None:
@@ -83,9 +86,9 @@ def estimate(fits: Fits) -> Estimate:
     mean = float(voice[singing].mean())
     heard = window_evidence(fits)
     possible = leak * (heard > POSSIBLE)
-    allowed = DOUBT[1] + DOUBT[2] * float(np.log10(max(sure, 1e-6) / DOUBT[0]))
-    level = max(UNHEARD, min(allowed, decibel.of_power(float(possible.sum()), float(voice.sum()))))
-    score = max(level, min(allowed, _loudest_stretch(leak * (heard > HEARD), voice, mean)))
+    level = max(UNHEARD, min(_allowed(sure), decibel.of_power(float(possible.sum()), float(voice.sum()))))
+    surely = leak * (heard > HEARD)
+    score = max(level, *(_in_parts(fits, part, surely, voice, mean) for part in _spans(len(voice))))
     curve = np.where(singing & (heard > HEARD), decibel.curve(leak / mean), decibel.FLOOR)
     return Estimate(level, score, sure, curve)
 
@@ -153,6 +156,23 @@ def _asked(fits: Fits, amount: NDArray[np.float64]) -> NDArray[np.float64]:
     share = fits.voice.sum(axis=0, dtype=np.float64)
     present = share > LEAST_SHARE * share.sum()
     return np.asarray(present * (amount / amount.sum()) ** MILDLY / (CHANCE + LEAST_CHANCE))
+
+
+def _allowed(found: float) -> float:
+    """The level, dB, that so much evidence allows."""
+    return DOUBT[1] + DOUBT[2] * float(np.log10(max(found, 1e-6) / DOUBT[0]))
+
+
+def _spans(windows: int) -> list[slice]:
+    """SPANs that overlap by half, the last one up to the end; all at once where there are no more windows."""
+    last = max(0, windows - SPAN)
+    return [slice(start, start + SPAN) for start in [*range(0, last, SPAN // 2), last]]
+
+
+def _in_parts(fits: Fits, span: slice, leak: NDArray[np.float64], voice: NDArray[np.float64], mean: float) -> float:
+    """The level of the loudest STRETCH of a span, dB, as far as the evidence in the span allows it."""
+    sure = evidence(fits.part(span))
+    return decibel.FLOOR if sure is None else min(_allowed(sure), _loudest_stretch(leak[span], voice[span], mean))
 
 
 def _loudest_stretch(leak: NDArray[np.float64], voice: NDArray[np.float64], mean: float) -> float:

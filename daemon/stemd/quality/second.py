@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any, Final
 import numpy as np
 
 from stemd.quality import decibel, suspects
-from stemd.quality.bleed import BleedMeter, Fits
+from stemd.quality.bleed import BleedMeter, Fits, joined
 from stemd.quality.estimate import PAUSE, estimate
 from stemd.quality.excerpt import excerpt
 from stemd.quality.levels import sound
@@ -31,7 +31,6 @@ if TYPE_CHECKING:
 
 FOUND: Final = "vocals.wav"
 """What the engine has found in the suspect seconds."""
-_FITS: Final = ("voice", "gain", "evidence", "coherence")
 LESS_DB: Final = 10.0
 """A range is confirmed where the second look finds at most this less than the threshold. No flag is withdrawn: on four
 songs the embedded model found leaks of -10 and -15 dB at -16 to -33, those of -20 dB at -29 to -37, and clean stems and
@@ -108,7 +107,7 @@ def levels(report: Report, request: Request, folder: str) -> dict[Range, float]:
     looked = suspects.read(folder)
     with Recording("second look", str(Path(folder) / FOUND)) as recording:
         parts = [_fitted(report, request, span, recording) for span in looked.spans]
-    curve = estimate(Fits(*(np.concatenate([getattr(part, name) for part in parts]) for name in _FITS))).curve
+    curve = estimate(joined(parts)).curve
     leaked = 10 ** (curve / 10) * _here(report, looked.spans)
     found, before = {}, 0
     for (start, end), part in zip(looked.spans, parts, strict=True):
