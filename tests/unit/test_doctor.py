@@ -232,7 +232,7 @@ def test_a_folder_that_systemd_does_not_tell_of_is_told_as_such(tmp_path):
     unit = {"StateDirectory": "stemd", "ReadWritePaths": "-/srv/in"}
     told = [finding.text for finding in service.judge_folders(unit, load(tmp_path / "config.toml"))]
     assert told[0] == ("systemd does not tell whether the service may write to /srv/my out: its path has a space")
-    assert told[-1] == "the service may write to 2 folders of the configuration"
+    assert told[-1] == "the service may write to every other folder of the configuration"
 
 
 def test_only_the_services_own_configuration_is_held_against_it(tmp_path):

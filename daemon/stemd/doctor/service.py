@@ -12,7 +12,6 @@ from typing import TYPE_CHECKING
 from stemd import tools
 from stemd.doctor.finding import Finding, ok, problem, warning
 from stemd.errors import StemdError
-from stemd.report.words import many
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
@@ -102,7 +101,8 @@ def judge_folders(unit: Mapping[str, str], settings: Settings) -> Iterator[Findi
     for folder in unseen:
         yield ok("sandbox", f"systemd does not tell whether the service may write to {folder}: its path has a space")
     if not closed:
-        yield ok("sandbox", f"the service may write to {many(len(seen), 'folder')} of the configuration")
+        which = "every other folder" if unseen else "every folder"
+        yield ok("sandbox", f"the service may write to {which} of the configuration")
 
 
 def _opened(unit: Mapping[str, str]) -> list[Path]:
