@@ -1,10 +1,10 @@
 """How weights follow their gradients: Muon for matrices and banks of filters, Adam for everything else.
 
 Muon (K. Jordan, https://kellerjordan.github.io/posts/muon) makes every direction of a matrix's update equally
-large. Side by side from nothing, loss after 450 steps of two crops: 0.91, where Adam alone had 1.05.
+large. Side by side from nothing, both at a rate of 2e-3, mean loss of steps 401 to 450 of two crops: 0.91, where
+Adam alone had 1.05.
 """
 
-from collections.abc import Iterator
 from typing import Any
 
 import torch
@@ -21,11 +21,11 @@ class Optimiser:
 
     def __init__(self, network: nn.Module) -> None:
         """Take charge of a network's weights; nothing moves before `step`."""
-        weights = list(network.parameters())
-        self._banks = [weight for weight in weights if is_wide(weight)]
-        self._matrices = [nn.Parameter(weight.detach().flatten(1)) for weight in self._banks]  # the same memory
+        self._weights = list(network.parameters())
+        self._banks = [weight for weight in self._weights if is_wide(weight)]
+        self._matrices = [nn.Parameter(weight.detach().view(len(weight), -1)) for weight in self._banks]  # same memory
         self._muon = torch.optim.Muon(self._matrices, weight_decay=0.0, adjust_lr_fn="match_rms_adamw")
-        self._adam = torch.optim.Adam((weight for weight in weights if not is_wide(weight)), betas=(0.9, 0.99))
+        self._adam = torch.optim.Adam((each for each in self._weights if not is_wide(each)), betas=(0.9, 0.99))
 
     def step(self, rate: float) -> None:
         """Move along the gradients, which are gone afterwards. rate: Muon's learning rate, in units of Adam's."""
@@ -35,13 +35,8 @@ class Optimiser:
             for group in optimiser.param_groups:
                 group["lr"] = rate * part
             optimiser.step()
-        for weight in self._weights():
+        for weight in self._weights:
             weight.grad = None
-
-    def _weights(self) -> Iterator[Tensor]:
-        yield from self._banks
-        for group in self._adam.param_groups:
-            yield from group["params"]
 
     def state_dict(self) -> dict[str, Any]:
         """Return what a checkpoint keeps."""
