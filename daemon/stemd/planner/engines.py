@@ -72,9 +72,9 @@ class Engines:
         if fitting:
             return Verdict(fitting)
         lack = self._blocked(idle) if idle else None
-        return (
-            Verdict() if len(idle) < len(options) else Verdict(reason=str(lack), folder=lack.folder if lack else None)
-        )
+        if lack is None or len(idle) < len(options):
+            return Verdict()
+        return Verdict(reason=str(lack), folder=lack.folder)
 
     def _fitting(self, options: Iterable[Option]) -> list[Option]:
         """The largest option that fits on each device."""
