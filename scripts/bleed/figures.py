@@ -121,7 +121,7 @@ def _of_level(level: float, fresh: Sequence[tuple[Case, Estimate]], border: floa
 def _in_long_songs(
     level: float, fresh: Sequence[tuple[Case, Estimate]], clean: Sequence[tuple[Case, Estimate]]
 ) -> Figure:
-    """How often a leak is over LIMIT that is as long as a case, in the middle of LONG cases of the same song."""
+    """How often the fits put a leak as long as a case over LIMIT, in the middle of LONG cases of the same song."""
     pieces: dict[int, list[Fits]] = {}
     for case, _ in clean:
         pieces.setdefault(case.song, []).append(case.fits)

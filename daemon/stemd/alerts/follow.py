@@ -30,7 +30,7 @@ _LOOK: Final = 10.0  # seconds between two looks
 _AGAIN: Final = 30.0  # seconds until a letter is sent again, doubled each time
 _MOST: Final = 3600.0
 _PASSING: Final = frozenset({"no-ledger", "ledger-older", "ledger-full"})
-"""There will be a ledger to look at as soon as the daemon starts, or the disk has room again."""
+"""It passes: the daemon starts, the disk has room again, or the program that holds the ledger is done."""
 
 
 class Alerts:

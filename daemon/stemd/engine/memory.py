@@ -20,7 +20,7 @@ _FIRST: Final = 3
 class Tide:
     """Keeps resident memory from creeping up over hours.
 
-    Each segment takes and gives back the same blocks, of up to 100 MB. But threads do so in changing order, so that now
+    Each segment takes and gives back the same blocks, of tens of MB. But threads do so in changing order, so that now
     and then a block no longer fits where it lay before and the heap grows by it: 8 % in 20 minutes. Giving free pages
     back to the system starts that anew; it takes 10 ms, and the next segment no longer than others.
     """

@@ -33,8 +33,8 @@ FOUND: Final = "vocals.wav"
 """What the engine has found in the suspect seconds."""
 LESS_DB: Final = 10.0
 """A range is confirmed where the second look finds at most this less than the threshold. No flag is withdrawn: on four
-songs the embedded model found leaks of -10 and -15 dB at -16 to -33, those of -20 dB at -29 to -37, and clean stems and
-doubled melodies at -31 to -80. So what is confirmed is there, and what is not may have been missed twice."""
+songs an earlier embedded model found leaks of -10 and -15 dB at -16 to -33, those of -20 dB at -29 to -37, and clean
+stems and doubled melodies at -31 to -80. What is confirmed is most likely there; the rest may be missed twice."""
 
 
 @dataclass(frozen=True, slots=True)

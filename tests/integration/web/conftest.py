@@ -41,7 +41,6 @@ class House:
             (self.home / folder).mkdir(exist_ok=True)
 
     def start(self) -> None:
-
         settings = load(self.home / "config.toml")
         self.service = Service(settings, pool=FlaggingWorkers(0.2))
         self._thread = threading.Thread(target=self.service.run)
