@@ -27,11 +27,13 @@ from training.optimiser import Optimiser
 class Course:
     """A course of training. It ends after `steps` or `minutes`, whichever comes first; the rate follows.
 
-    `size` is crops a step and worker; on a GPU (`device` "cuda") one worker with many crops is best.
+    `start` is another course's checkpoint, whose weights it begins with. `size` is crops a step and worker; on a GPU
+    (`device` "cuda") one worker with many crops is best.
     """
 
     songs: Path
     checkpoint: Path
+    start: Path | None = None
     seed: int = 0
     steps: int = 1_000_000
     minutes: float = math.inf
@@ -101,6 +103,9 @@ def work(worker: int, course: Course, meet: str | None, say: Callable[[str], Non
     average, progress = Average(network, course.average), Progress()
     if course.checkpoint.exists():
         resume(course.checkpoint, network, optimiser, average, progress)
+    elif course.start:
+        begin(course.start, network)
+        average = Average(network, course.average)
     begun, before, saved = time.monotonic(), progress.minutes, time.monotonic()
     while progress.part(course) < 1:
         step(worker, course, network, optimiser, progress, before + (time.monotonic() - begun) / 60)
@@ -171,6 +176,20 @@ def load(checkpoint: Path) -> dict[str, Any]:
     """Read a checkpoint."""
     content: dict[str, Any] = torch.load(checkpoint, "cpu", weights_only=True)
     return content
+
+
+def begin(start: Path, network: nn.Module) -> None:
+    """Take over the averaged weights of another course; what its network lacked stays as it was drawn.
+
+    A weight that this network lacks, or that has another shape in it, is a ValueError.
+    """
+    weights = load(start)["average"]
+    here = network.state_dict()
+    strange = sorted(name for name, value in weights.items() if name not in here or here[name].shape != value.shape)
+    if strange:
+        message = f"{start}: does not fit this network: {', '.join(strange[:3])}"
+        raise ValueError(message)
+    network.load_state_dict(weights, strict=False)
 
 
 def resume(checkpoint: Path, network: nn.Module, optimiser: Optimiser, average: Average, progress: Progress) -> None:

@@ -2,6 +2,7 @@
 
 import json
 import math
+import shutil
 import sys
 from collections.abc import Iterator
 from dataclasses import replace
@@ -20,7 +21,7 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[2] / "scripts"))
 
 from training import crops, figures, loop, network
 
-TINY = network.Shape(channels=4, depth=3, bottom=16, layers=1, heads=2, nfft=1024, seconds=1)
+TINY = network.Shape(channels=8, depth=3, bottom=16, layers=1, heads=2, nfft=1024, seconds=1)
 
 
 def quiet(_: str) -> None:
@@ -119,6 +120,20 @@ def test_training_killed_and_resumed_ends_where_an_unbroken_one_ends(
     assert all(torch.allclose(ends[0][name], ends[1][name], atol=1e-5) for name in ends[0])
 
 
+def test_a_course_begins_with_another_ones_weights_and_names_those_that_do_not_fit(songs: Path, tmp_path: Path) -> None:
+    first, second = tmp_path / "first.ckpt", tmp_path / "second.ckpt"
+    loop.train(course(songs, first, 2), quiet)
+    learnt = loop.load(first)
+    learnt["average"].pop("freq_emb.embedding.weight")
+    torch.save(learnt, first)
+    loop.train(replace(course(songs, second, 1), start=first, rate=0.0), quiet)
+    taken = loop.load(second)["network"]
+    assert all(torch.equal(taken[name], value) for name, value in learnt["average"].items())
+    wider = replace(course(songs, tmp_path / "third.ckpt", 1), start=first, shape=replace(TINY, channels=16))
+    with pytest.raises(ValueError, match=r"first\.ckpt: does not fit this network: channel_downsampler\.bias"):
+        loop.train(wider, quiet)
+
+
 def test_an_exported_model_is_found_and_loaded_by_demucs(songs: Path, tmp_path: Path) -> None:
     checkpoint, folder = tmp_path / "tiny.ckpt", tmp_path / "models"
     loop.train(course(songs, checkpoint, 2), quiet)
@@ -145,4 +160,24 @@ def test_a_measured_song_has_figures_for_every_stem(songs: Path) -> None:
     torch.manual_seed(0)
     measured = figures.measure(TINY.build().eval(), songs / "00001")
     assert set(measured.sdr) == {"drums", "bass", "other", "vocals", "no_vocals"}
-    assert figures.summary([measured])["songs"] == 1
+    table = figures.summary([measured])
+    assert table["songs"] == 1
+    assert table["ideal"] == pytest.approx(measured.ideal, abs=0.01)
+
+
+def test_the_ideal_mask_parts_what_does_not_overlap_and_halves_what_is_the_same() -> None:
+    time = torch.arange(44_100) / 44_100
+    low, high = (torch.sin(2 * math.pi * hertz * time).expand(2, -1) for hertz in (300, 3_000))
+    assert figures.sdr(low, figures.ideal_vocals(low, high)) > 35
+    assert torch.allclose(figures.ideal_vocals(low, low), low, atol=1e-4)
+
+
+def test_a_song_without_singing_has_no_ideal(songs: Path, tmp_path: Path) -> None:
+    silent = tmp_path / "00009"
+    shutil.copytree(songs / "00001", silent)
+    drums, rate = soundfile.read(silent / "drums.wav", dtype="float32")
+    soundfile.write(silent / "vocals.wav", 0 * drums, rate, subtype="FLOAT")
+    soundfile.write(silent / "mixture.wav", drums, rate, subtype="FLOAT")
+    measured = figures.measure(TINY.build().eval(), silent)
+    assert measured.ideal == {}
+    assert figures.summary([measured])["ideal"] == {}
