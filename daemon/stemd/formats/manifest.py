@@ -60,7 +60,7 @@ def _recipe(job: Job, rule: Rule, separation: Mapping[str, Any]) -> str:
     return rule.recipe.digest_with(separation.get("digest", "")) if job.preset else job.recipe
 
 
-def readable(name: str) -> str:
+def text_of(name: str) -> str:
     """A name as valid text; what is not UTF-8 in it becomes a replacement character."""
     return os.fsencode(name).decode("utf-8", "replace")
 

@@ -10,10 +10,9 @@ from typing import TYPE_CHECKING, Final
 from stemd.files import faults_in
 from stemd.files.companions import NARRATION, beside, copy, remembered, sight, unchanged
 from stemd.files.move import move
-from stemd.files.names import numbered, split
+from stemd.files.names import numbered, readable, split
 from stemd.files.presence import check_present
 from stemd.files.wanted import is_shared
-from stemd.formats.manifest import readable
 from stemd.model import Retry
 from stemd.mounts import filesystem
 from stemd.stages.copies import INBOX_NOTE

@@ -19,7 +19,7 @@ from stemd.files.names import Place, places, split
 from stemd.files.plan import longest_name
 from stemd.files.publish import Item, Shelf, abandon, publish, resume
 from stemd.formats import stem_file
-from stemd.formats.manifest import manifest, readable
+from stemd.formats.manifest import manifest, text_of
 from stemd.model import Artifact, Finished, Mix, Retry
 from stemd.stages import companions, copies
 
@@ -120,7 +120,7 @@ def _made(work: Work, share: float) -> Made:
         stems=_stems(work, separation["files"]),
         key=work.job.key,
         source=work.source,
-        title=readable(_track(work.job.name)),
+        title=text_of(_track(work.job.name)),
         folder=work.folder / _MADE,
     )
     return make(order, stop=work.stop, progress=lambda part: work.progress(part * share, {}))
@@ -136,7 +136,7 @@ def _dubbed(work: Work, carried: Sequence[Copy]) -> Made | None:
         key=work.job.key,
         source=work.source,
         narration=next((each for each in carried if each.kind == NARRATION), None),
-        name=readable(PurePosixPath(os.fsdecode(work.job.name)).name),
+        name=text_of(PurePosixPath(os.fsdecode(work.job.name)).name),
         folder=work.folder / _FILM,
     )
     half = _MAKING / 2
@@ -242,12 +242,12 @@ def _accompaniment(stems: Sequence[str]) -> str:
 def _told(made: Made, file: str, name: str) -> dict[str, Any]:
     known = ("sha256", "size", "gain", "tracks")
     told = made.files[file]
-    return {"name": readable(name), **{key: told[key] for key in known if key in told}}
+    return {"name": text_of(name), **{key: told[key] for key in known if key in told}}
 
 
 def _told_beside(companion: Copy, name: str) -> dict[str, Any]:
     return {
-        "kind": companion.kind.lstrip("."), "name": readable(name), "sha256": companion.sha256, "size": companion.size,
+        "kind": companion.kind.lstrip("."), "name": text_of(name), "sha256": companion.sha256, "size": companion.size,
     }  # fmt: skip
 
 
@@ -265,4 +265,4 @@ def _count(artifacts: tuple[Artifact, ...]) -> str:
 
 
 def _shown(artifacts: tuple[Artifact, ...]) -> str:
-    return readable(str(Path(os.fsdecode(artifacts[0].path)).parent))
+    return text_of(str(Path(os.fsdecode(artifacts[0].path)).parent))
