@@ -102,6 +102,26 @@ def test_the_webhook_gets_what_happens_and_is_told_nothing_twice(tmp_path, serve
     assert done["host"]
 
 
+def test_a_command_that_fails_after_a_delivery_is_told_in_the_words_of_the_story(tmp_path, server):
+    with studio(tmp_path, f'webhook = "{server.address}"') as (settings, history):
+        alerts, now = Alerts(settings), time.time()
+        job = history.done(b"song.wav")
+        alerts.round(now)
+        jobs.note(
+            history.ledger,
+            job,
+            "hook send: ended, it was not done after 9.0 s (timeout = 9)\nwaits",
+            now,
+            "hook-timeout",
+        )
+        jobs.note(history.ledger, job, "hook send: exit status 3 after 0.1 s\nno such host", now, "hook-failed")
+        alerts.round(now + 10)
+        alerts.round(now + 400)
+    (told,) = [told for told in server.posted if told["event"] == "failed"]
+    assert told["text"] == "song.wav is delivered, but hook send: exit status 3 after 0.1 s -> see: stemd why 1"
+    assert [line["job"] for line in told["jobs"]] == [1]
+
+
 def test_a_ledger_that_another_program_holds_is_looked_at_later(tmp_path, server, monkeypatch):
     with studio(tmp_path, f'webhook = "{server.address}"') as (settings, history):
         alerts, now = Alerts(settings), time.time()
@@ -126,7 +146,7 @@ def test_another_line_in_the_story_of_a_finished_job_is_no_news(tmp_path, server
         Alerts(settings).round(now + 10 + CALM)
         assert [told["event"] for told in server.posted] == ["failed", "done"]
         for job in (done, failed):
-            jobs.note(history.ledger, job, "hook tell ended", history.now + 2, "hook-failed")
+            jobs.note(history.ledger, job, "hook tell: exit status 0 after 0.1 s", history.now + 2)
         Alerts(settings).round(now + 1000)
         Alerts(settings).round(now + 1000 + CALM)
         assert len(server.posted) == 2

@@ -51,6 +51,21 @@ def test_a_failure_is_told_at_once_and_the_next_ones_together(memory):
     assert told(memory, replace(QUIET, open=1), 900) == []
 
 
+def test_a_command_that_failed_after_a_delivery_is_told_once_and_with_the_failures(memory):
+    command = line(7, "hook transcribe: exit status 2 after 0.4 s")
+    (only,) = told(memory, replace(QUIET, hooks=(command,), open=1), 0)
+    assert only == (
+        "failed", "7.wav is delivered, but hook transcribe: exit status 2 after 0.4 s -> export it again"
+    )  # fmt: skip
+    assert told(memory, replace(QUIET, hooks=(command, line(8)), failed=(line(1),), open=1), 10) == []
+    (both,) = told(memory, replace(QUIET, open=1), 300)
+    assert both == (
+        "failed",
+        "1.wav failed: holds no audio -> export it again\n2 recordings delivered whose command failed: 7.wav, 8.wav",
+    )
+    assert told(memory, replace(QUIET, open=1), 900) == []
+
+
 def test_a_hundred_failures_are_one_message(memory):
     (only,) = told(memory, replace(QUIET, failed=tuple(map(line, range(100))), open=1), 0)
     assert only[1] == "100 recordings failed: 0.wav, 1.wav, 2.wav, 3.wav, 4.wav and 95 more"

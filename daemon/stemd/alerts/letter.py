@@ -48,6 +48,13 @@ def failed(lines: Sequence[Line]) -> str:
     return f"{many(len(lines), 'recording')} failed: {_names(lines)}"
 
 
+def hooks(lines: Sequence[Line]) -> str:
+    """Say after which recordings the rule's command failed; they are delivered all the same."""
+    if len(lines) == 1:
+        return f"{lines[0].name} is delivered, but {lines[0].why} -> {lines[0].hint}"
+    return f"{many(len(lines), 'recording')} delivered whose command failed: {_names(lines)}"
+
+
 def review(lines: Sequence[Line]) -> str:
     """Say what waits for a listener."""
     if len(lines) == 1:

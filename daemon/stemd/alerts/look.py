@@ -23,6 +23,7 @@ if TYPE_CHECKING:
 _LEAST: Final = 16 * 1024**2  # bytes without which the ledger itself cannot go on
 _ENDS: Final = frozenset({Status.DONE, Status.FAILED})
 _BY_A_PERSON: Final = frozenset({"rejected"})
+_HOOKS: Final = frozenset({"hook-failed", "hook-timeout"})
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,13 +41,15 @@ class Line:
 class Seen:
     """What one look has shown.
 
-    step: the last event of the ledger. failed: since the look before. review: all that wait for a listener.
+    step: the last event of the ledger. failed: since the look before. hooks: those of which the rule's command failed
+    since then. review: all that wait for a listener.
     held: all that are held for want of memory. faults: what keeps work from going on, a sentence by a stable name.
     done: how many were done since the look before. open: how many wait or run.
     """
 
     step: int
     failed: tuple[Line, ...] = ()
+    hooks: tuple[Line, ...] = ()
     review: tuple[Line, ...] = ()
     held: tuple[Line, ...] = ()
     faults: tuple[tuple[str, str], ...] = ()
@@ -69,17 +72,21 @@ def look(state: Path, after: int | None) -> Seen:
 def _look(state: Path, ledger: Ledger, after: int) -> Seen:
     last = after
     told: defaultdict[int, set[float]] = defaultdict(set)
+    called: dict[int, None] = {}  # each job once, in the order in which their commands failed
     for step in figures.steps(ledger, after=after):
         last = step.id
         if step.status in _ENDS:
             told[step.job].add(step.at)
+        if step.code in _HOOKS:
+            called[step.job] = None
     found = [jobs.get(ledger, number) for number in sorted(told)]
     ended = [job for job in found if job.changed in told[job.id]]  # others have only got another line to their story
     failed = [job for job in ended if job.status is Status.FAILED and job.code not in _BY_A_PERSON]
     held = jobs.select(ledger, statuses=(Status.HELD,))
     counts = jobs.counts(ledger)
     return Seen(
-        step=last, failed=tuple(map(_line, failed)), review=tuple(_line(job) for job in held if job.for_review),
+        step=last, failed=tuple(map(_line, failed)), hooks=tuple(_called(ledger, number) for number in called),
+        review=tuple(_line(job) for job in held if job.for_review),
         held=tuple(_line(job) for job in held if not job.for_review),
         done=sum(job.status is Status.DONE for job in ended),
         faults=tuple(dict([*_waits(ledger), *_told(state), *_disk(state)]).items()),
@@ -89,6 +96,13 @@ def _look(state: Path, ledger: Ledger, after: int) -> Seen:
 
 def _line(job: Job) -> Line:
     return Line(job.id, job.rule, readable(job.name), job.reason, job.hint)
+
+
+def _called(ledger: Ledger, number: int) -> Line:
+    """Tell how a job's command ended, in the words of its story."""
+    job = jobs.get(ledger, number)
+    said = [event.text for event in jobs.events(ledger, number) if event.code in _HOOKS]
+    return Line(job.id, job.rule, readable(job.name), said[-1].partition("\n")[0], f"see: stemd why {job.id}")
 
 
 def _waits(ledger: Ledger) -> Iterator[tuple[str, str]]:

@@ -1,7 +1,7 @@
 """What is remembered between two looks: what is yet to be told, and what was told. Decides; sends nothing.
 
-Each thing is told once: a failure, a fault that lasts, a result that begins to wait, the end of all work. What comes
-within `every` seconds of a message of its kind is gathered for the next.
+Each thing is told once: a failure, a command that failed, a fault that lasts, a result that begins to wait, the end of
+all work. What comes within `every` seconds of a message of its kind is gathered for the next.
 """
 
 from __future__ import annotations
@@ -39,14 +39,15 @@ class Fault:
 class Memory:
     """step: the last event looked at; None before the first look. waiting: jobs known to be held.
 
-    failed, review, held: gathered for the next message. busy: whether there was work since the last end of it; idle:
-    since when there is none, 0 while there is. done, reviewed, lost: what came of it. sent: when each event was told
-    last. letters: not sent yet.
+    failed, hooks, review, held: gathered for the next message. busy: whether there was work since the last end of it;
+    idle: since when there is none, 0 while there is. done, reviewed, lost: what came of it. sent: when each event was
+    told last. letters: not sent yet.
     """
 
     step: int | None = None
     waiting: tuple[int, ...] = ()
     failed: tuple[Line, ...] = ()
+    hooks: tuple[Line, ...] = ()
     review: tuple[Line, ...] = ()
     held: tuple[Line, ...] = ()
     faults: dict[str, Fault] = field(default_factory=dict)
@@ -67,6 +68,7 @@ class Memory:
         still = {line.job for line in (*seen.review, *seen.held)}
         self.waiting = tuple(sorted(still))
         self.failed += seen.failed
+        self.hooks += seen.hooks
         self.review = (*(line for line in self.review if line.job in still), *fresh)
         self.held = (*(line for line in self.held if line.job in still), *lacking)
         self._take_in_faults(seen.faults, now)
@@ -82,9 +84,12 @@ class Memory:
         self.letters = tuple(each for each in self.letters if each.channel in channels(notify))
 
     def _due(self, notify: Notify, now: float) -> Iterator[tuple[str, str, Sequence[Line]]]:
-        if self.failed and self._quiet("failed", notify, now):
-            yield "failed", letter.failed(self.failed), self.failed
-            self.failed = ()
+        if (self.failed or self.hooks) and self._quiet("failed", notify, now):
+            if self.failed:
+                yield "failed", letter.failed(self.failed), self.failed
+            if self.hooks:
+                yield "failed", letter.hooks(self.hooks), self.hooks
+            self.failed = self.hooks = ()
         faults = [fault for fault in self.faults.values() if not fault.told and now - fault.first >= notify.lasting]
         if (faults or self.held) and self._quiet("stuck", notify, now):
             yield "stuck", letter.stuck([fault.text for fault in faults], self.held), self.held
