@@ -20,14 +20,14 @@ Samples = NDArray[np.float32]
 class Changes:
     """How often and how far crops are changed. sung: how often vocals without singing are drawn anew."""
 
-    remix: float = 0.5
-    quietest: float = 0.25
+    remix: float = 0.35
+    quietest: float = 0.5
     loudest: float = 1.25
     mute: float = 0.05
     mute_vocals: float = 0.12
     sung: float = 0.85
     speed: float = 0.12
-    tilt_db: float = 4.0
+    tilt_db: float = 3.0
 
 
 def songs_in(folder: Path) -> list[Path]:
