@@ -59,7 +59,7 @@ def separate(network: HTDemucs, mixture: Tensor) -> dict[str, Tensor]:
 
 
 def ideal_vocals(vocals: Tensor, rest: Tensor) -> Tensor:
-    """Return vocals by the ideal ratio mask, each bin's true share of the magnitude: what masks could reach at best.
+    """Return vocals by the ideal ratio mask, each bin's true share of the magnitude: about the best that masks can do.
 
     A. Narayanan, D. Wang, "Ideal ratio mask estimation using deep neural networks for robust speech recognition",
     ICASSP 2013, here of magnitudes and with windows of 4,096 frames.

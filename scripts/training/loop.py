@@ -82,8 +82,15 @@ def loss_of(estimate: Tensor, stems: Tensor) -> Tensor:
 
 
 def train(course: Course, say: Callable[[str], None]) -> Progress:
-    """Train from the checkpoint, or from nothing, to the end of the course; return where it ended."""
+    """Train from the checkpoint, else from `start`, else from nothing, to the end of the course; return where it ended.
+
+    Raises OSError and ValueError if one of them cannot be read or does not fit the network.
+    """
     course.checkpoint.parent.mkdir(parents=True, exist_ok=True)
+    if course.checkpoint.exists():
+        check(course.checkpoint, course.shape.build(), "network", whole=True)
+    elif course.start:
+        check(course.start, course.shape.build(), "average", whole=False)
     if course.workers == 1:
         work(0, course, None, say)
     else:
@@ -179,17 +186,20 @@ def load(checkpoint: Path) -> dict[str, Any]:
 
 
 def begin(start: Path, network: nn.Module) -> None:
-    """Take over the averaged weights of another course; what its network lacked stays as it was drawn.
+    """Take over the averaged weights of another course; what its network lacked stays as it was drawn."""
+    network.load_state_dict(load(start)["average"], strict=False)
 
-    A weight that this network lacks, or that has another shape in it, is a ValueError.
-    """
-    weights = load(start)["average"]
-    here = network.state_dict()
-    strange = sorted(name for name, value in weights.items() if name not in here or here[name].shape != value.shape)
-    if strange:
-        message = f"{start}: does not fit this network: {', '.join(strange[:3])}"
+
+def check(checkpoint: Path, network: nn.Module, weights: str, *, whole: bool) -> None:
+    """Raise ValueError if a checkpoint holds a weight that is not this network's, or, if `whole`, lacks one."""
+    here = {name: value.shape for name, value in network.state_dict().items()}
+    there = {name: value.shape for name, value in load(checkpoint)[weights].items()}
+    strange = [name for name in there if here.get(name) != there[name]]
+    lacking = [name for name in here if name not in there] if whole else []
+    if strange or lacking:
+        names = ", ".join([*strange, *lacking][:3])
+        message = f"{checkpoint} is of another network ({names}); name another file, or the one that fits"
         raise ValueError(message)
-    network.load_state_dict(weights, strict=False)
 
 
 def resume(checkpoint: Path, network: nn.Module, optimiser: Optimiser, average: Average, progress: Progress) -> None:

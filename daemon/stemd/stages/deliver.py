@@ -15,7 +15,7 @@ from stemd.codec.making import Made, Order, make
 from stemd.errors import StemdError, WorkerFault
 from stemd.files import digest, drop_tree, faults_in, read_fact, read_json, write_json
 from stemd.files.companions import NARRATION, Copy
-from stemd.files.names import Place, places, split
+from stemd.files.names import Place, places, readable, split
 from stemd.files.plan import longest_name
 from stemd.files.publish import Item, Shelf, abandon, publish, resume
 from stemd.formats import stem_file
@@ -265,4 +265,4 @@ def _count(artifacts: tuple[Artifact, ...]) -> str:
 
 
 def _shown(artifacts: tuple[Artifact, ...]) -> str:
-    return text_of(str(Path(os.fsdecode(artifacts[0].path)).parent))
+    return readable(str(Path(os.fsdecode(artifacts[0].path)).parent))
