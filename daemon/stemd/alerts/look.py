@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Final
 from stemd import live
 from stemd.files.names import readable
 from stemd.ledger import figures, jobs, locked, open_for_asking
-from stemd.model import Status
+from stemd.model import HOOK_CODES, Status
 from stemd.report.words import many
 
 if TYPE_CHECKING:
@@ -23,7 +23,6 @@ if TYPE_CHECKING:
 _LEAST: Final = 16 * 1024**2  # bytes without which the ledger itself cannot go on
 _ENDS: Final = frozenset({Status.DONE, Status.FAILED})
 _BY_A_PERSON: Final = frozenset({"rejected"})
-_HOOKS: Final = frozenset({"hook-failed", "hook-timeout"})
 
 
 @dataclass(frozen=True, slots=True)
@@ -77,7 +76,7 @@ def _look(state: Path, ledger: Ledger, after: int) -> Seen:
         last = step.id
         if step.status in _ENDS:
             told[step.job].add(step.at)
-        if step.code in _HOOKS:
+        if step.code in HOOK_CODES:
             called[step.job] = None
     found = [jobs.get(ledger, number) for number in sorted(told)]
     ended = [job for job in found if job.changed in told[job.id]]  # others have only got another line to their story
@@ -101,7 +100,7 @@ def _line(job: Job) -> Line:
 def _called(ledger: Ledger, number: int) -> Line:
     """Tell how a job's command ended, in the words of its story."""
     job = jobs.get(ledger, number)
-    said = [event.text for event in jobs.events(ledger, number) if event.code in _HOOKS]
+    said = [event.text for event in jobs.events(ledger, number) if event.code in HOOK_CODES]
     return Line(job.id, job.rule, readable(job.name), said[-1].partition("\n")[0], f"see: stemd why {job.id}")
 
 

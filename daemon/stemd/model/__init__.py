@@ -3,6 +3,7 @@
 from stemd.model.job import ARROWS, Arrival, Event, Job, Stage, Stat, Status
 from stemd.model.machine import Disk, Fall, Gpu, Headroom, Lack, MemoryKind, Need, Option, Rung, Use
 from stemd.model.outcome import (
+    HOOK_CODES,
     MEMORY_CODES,
     MODEL_CODES,
     Artifact,
@@ -23,6 +24,7 @@ from stemd.model.sound import Mix, ModelCard, Source
 
 __all__ = [
     "ARROWS",
+    "HOOK_CODES",
     "MEMORY_CODES",
     "MODEL_CODES",
     "Arrival",

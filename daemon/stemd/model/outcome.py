@@ -10,6 +10,8 @@ from stemd.model.result import Result
 
 MEMORY_CODES: Final = frozenset({"out-of-memory", "killed"})
 """Codes of a stage for which memory ran out."""
+HOOK_CODES: Final = frozenset({"hook-failed", "hook-timeout", "hook-interrupted"})
+"""A rule's command after a delivery did not end well."""
 MODEL_CODES: Final = frozenset({
     "model-missing", "model-damaged", "model-refused", "model-duplicate", "unknown-model", "unknown-stem",
     "segment-too-long", "no-models-folder", "no-network", "diffq-missing",

@@ -12,7 +12,7 @@ from stemd import live
 from stemd.files.names import readable
 from stemd.headroom.disks import Disks
 from stemd.ledger import figures, jobs, locked
-from stemd.model import MEMORY_CODES, Status
+from stemd.model import HOOK_CODES, MEMORY_CODES, Status
 from stemd.report.words import many
 
 if TYPE_CHECKING:
@@ -29,7 +29,6 @@ _DAY: Final = 24 * _HOUR
 _BY_HOURS: Final = 3 * _DAY
 _BY_DAYS: Final = 60 * _DAY
 """Up to so long a report counts by the hour and by the day; beyond, by the week."""
-_HOOKS: Final = ("hook-failed", "hook-timeout", "hook-interrupted")
 _WORSE: Final = frozenset({*MEMORY_CODES, "no-gpu"})
 """Codes after which a separation goes on smaller or elsewhere."""
 
@@ -171,7 +170,7 @@ def _degraded(ledger: Ledger, since: float, costs: Iterable[Cost]) -> tuple[Reco
 
 def _untold(ledger: Ledger, since: float) -> tuple[Recording, ...]:
     """Tell for which recordings the command after delivery failed."""
-    numbers = sorted({step.job for step in figures.steps(ledger, since=since, codes=_HOOKS)})
+    numbers = sorted({step.job for step in figures.steps(ledger, since=since, codes=sorted(HOOK_CODES))})
     found = [jobs.get(ledger, number) for number in numbers]
     why = "delivered; its rule's command failed"
     return tuple(
