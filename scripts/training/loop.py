@@ -180,8 +180,14 @@ def save(course: Course, network: nn.Module, optimiser: Optimiser, average: Aver
 
 
 def load(checkpoint: Path) -> dict[str, Any]:
-    """Read a checkpoint."""
-    content: dict[str, Any] = torch.load(checkpoint, "cpu", weights_only=True)
+    """Read a checkpoint. Raises OSError and ValueError if it cannot be read or is something else."""
+    try:
+        content: dict[str, Any] = torch.load(checkpoint, "cpu", weights_only=True)
+    except OSError:
+        raise
+    except Exception as error:  # whatever torch's unpickler meets in a strange file
+        message = f"{checkpoint} is no checkpoint; name one that scripts/train-demo-model has written"
+        raise ValueError(message) from error
     return content
 
 

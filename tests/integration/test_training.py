@@ -132,6 +132,9 @@ def test_a_course_begins_with_another_ones_weights_and_names_those_that_do_not_f
     wider = replace(course(songs, tmp_path / "third.ckpt", 1), start=first, shape=replace(TINY, channels=16))
     with pytest.raises(ValueError, match=r"first\.ckpt is of another network \(encoder\.0\.conv\.weight"):
         loop.train(wider, quiet)
+    (tmp_path / "wrong.ckpt").write_bytes(b"RIFF, and no checkpoint")
+    with pytest.raises(ValueError, match=r"wrong\.ckpt is no checkpoint"):
+        loop.train(replace(wider, start=tmp_path / "wrong.ckpt"), quiet)
     shutil.copy(first, wider.checkpoint)
     with pytest.raises(ValueError, match=r"third\.ckpt is of another network \(encoder\.0\.conv\.weight"):
         loop.train(replace(wider, start=None), quiet)
