@@ -11,6 +11,7 @@ from stemd.files.marker import is_marker, vouched_for
 from stemd.files.wanted import ignored, wanted
 from stemd.model import Arrival, Stat
 from stemd.model.album import album_of, track_order
+from stemd.mounts import UNKNOWN, FileSystem, filesystem
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Mapping
@@ -28,7 +29,7 @@ class Look:
 
     at: monotonic seconds. offline: why it could not be listed; "" when it could. links: symbolic links, not followed.
     alone: companions with no recording beside them. unreadable: folders that could not be listed.
-    identity: (device, inode) of the inbox folder. inbox: its path.
+    identity: (device, inode) of the inbox folder. inbox: its path. disk: what it lies on, if it could be listed.
     unready: recordings whose sender has not marked them, where the rule wants a marker; they are not among the files.
     """
 
@@ -42,6 +43,7 @@ class Look:
     identity: tuple[int, int] = (0, 0)
     inbox: bytes = b""
     unready: Mapping[bytes, Stat] = field(default_factory=dict)
+    disk: FileSystem = UNKNOWN
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,6 +71,7 @@ def look(rule: Rule, now: float, moved: Callable[[], None] = lambda: None) -> Lo
     root = os.fsencode(rule.inbox)
     try:
         info = rule.inbox.stat()
+        disk = filesystem(rule.inbox)
         skipped = frozenset(os.fsencode(folder) for folder in rule.own_folders)
         for path, entry in _walk(root, skipped, unreadable, moved):
             if entry.is_symlink():
@@ -87,7 +90,7 @@ def look(rule: Rule, now: float, moved: Callable[[], None] = lambda: None) -> Lo
     unmarked = files.keys() - vouched_for(files, markers) if rule.ready == "marker" else ()
     unready = {path: files.pop(path) for path in unmarked}
     identity = (info.st_dev, info.st_ino)
-    return Look(rule.name, now, files, tuple(links), alone, tuple(unreadable), "", identity, root, unready)
+    return Look(rule.name, now, files, tuple(links), alone, tuple(unreadable), "", identity, root, unready, disk)
 
 
 def _alone(companions: Iterable[bytes], recordings: Iterable[bytes]) -> tuple[bytes, ...]:

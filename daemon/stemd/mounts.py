@@ -39,10 +39,13 @@ class FileSystem:
         return _SETTLE_NETWORK if self.network else _SETTLE_LOCAL
 
 
+UNKNOWN = FileSystem("unknown", Path("/"))
+
+
 def filesystem(path: Path, mountinfo: Path = Path("/proc/self/mountinfo")) -> FileSystem:
     """Find the file system that `path` lies on, or would lie on once it is made."""
     target = os.path.realpath(path)
-    best = FileSystem("unknown", Path("/"))
+    best = UNKNOWN
     for line in mountinfo.read_bytes().splitlines():
         fields, _, rest = line.partition(b" - ")
         point = _unescape(fields.split(b" ")[4])

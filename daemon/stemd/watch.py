@@ -7,13 +7,13 @@ from typing import TYPE_CHECKING
 from watchdog.events import FileSystemEvent, FileSystemEventHandler
 from watchdog.observers import Observer
 
-from stemd.mounts import filesystem
-
 if TYPE_CHECKING:
     from collections.abc import Callable
     from pathlib import Path
 
     from watchdog.observers.api import BaseObserver
+
+    from stemd.mounts import FileSystem
 
 _TELLING = frozenset({"created", "moved", "modified", "closed"})
 
@@ -25,16 +25,17 @@ class Watch:
         self._wake = wake
         self._watched: dict[str, tuple[tuple[int, int], BaseObserver]] = {}
 
-    def follow(self, rule: str, inbox: Path, identity: tuple[int, int]) -> str:
+    def follow(self, rule: str, inbox: Path, identity: tuple[int, int], disk: FileSystem) -> str:
         """Watch an inbox that is online, anew if it is another folder than before (unmounted and mounted again).
 
-        identity: (device, inode). Returns why it cannot be watched, "" if it can: looks alone do as well, only later.
+        identity: (device, inode). disk: what it lies on.
+        Returns why it cannot be watched, "" if it can: looks alone do as well, only later.
         """
         before = self._watched.get(rule)
         if before is not None and before[0] == identity and before[1].is_alive():
             return ""
         self.leave(rule)
-        if filesystem(inbox).network:
+        if disk.network:
             return "a network share tells of no changes made elsewhere"
         observer = Observer()
         try:

@@ -7,6 +7,7 @@ import subprocess
 from datetime import datetime, timedelta
 
 import pytest
+from hanging import hanging
 
 pytestmark = [pytest.mark.acceptance, pytest.mark.timeout(400)]
 
@@ -45,6 +46,25 @@ def test_an_unmounted_inbox_is_offline_and_its_files_are_not_forgotten(quick, to
         quick.stop()
     finally:
         subprocess.run(["umount", "-l", str(inbox)], check=False, capture_output=True)
+
+
+def test_a_share_that_hangs_holds_up_neither_the_commands_nor_the_other_rules(quick, tone):
+    (quick.home / "nas").mkdir()
+    with (quick.home / "config.toml").open("a") as config:
+        config.write('[[rule]]\nname = "far"\ninbox = "nas/in"\noutbox = "away/../nas/out"\nmodel = "demo"\n')
+    with hanging(quick.home / "nas"):
+        assert 'rule "far": a folder of it does not answer' in quick("config", "check").stdout
+        quick.start()
+        quick.wait_until(lambda: "works by" in quick.log)
+        assert f"{quick.home}/nas/in does not answer" in quick.log
+        tone(quick.home / "in/a.wav", 1)
+        quick.wait_until(lambda: quick.json("jobs", "--status", "done"))
+        quick.daemon.send_signal(signal.SIGHUP)
+        quick.wait_until(lambda: "is in force" in quick.log)
+        assert quick.stop() == 0
+    quick.start()
+    quick.wait_until(lambda: inbox_state(quick) == {"r": "online", "far": "online"})
+    assert (quick.home / "nas/in").is_dir()
 
 
 def test_a_valid_configuration_is_taken_in_and_a_wrong_one_is_not(quick, tone):

@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import os
 import shutil
+from functools import partial
 from typing import TYPE_CHECKING
 
 import typer
 
+from stemd import patience
 from stemd.commands.common import ConfigPath, settings_of
 from stemd.config import find, made_by_daemon, read
 from stemd.config.written import as_toml, literal
@@ -55,14 +57,20 @@ def presets() -> None:
 
 def warnings(settings: Settings) -> Iterator[str]:
     """Say what of the outside world would keep rules from working at present."""
+    home = settings.path.parent
+    told = patience.ask({rule.name: partial(_folders, rule, home) for rule in settings.rules})
     for rule in settings.rules:
-        yield from (f'rule "{rule.name}": {text}' for text in _inbox(rule.inbox, settings.path.parent))
-        yield from (f'rule "{rule.name}": {text}' for text in _made_when_needed("outbox", rule.outbox))
+        silent = ["a folder of it does not answer: does its share hang?"]
+        yield from (f'rule "{rule.name}": {text}' for text in told.get(rule.name, silent))
         if rule.hook.delivered and shutil.which(rule.hook.delivered[0]) is None:
             yield f'rule "{rule.name}": its hook {rule.hook.delivered[0]} is not there, or cannot be executed'
     if (system := filesystem(settings.daemon.state_dir)).network:
         yield f"state_dir {settings.daemon.state_dir} lies on a network share ({system.name}): choose a local disk"
     yield from _made_when_needed("state_dir", settings.daemon.state_dir)
+
+
+def _folders(rule: Rule, home: Path) -> list[str]:
+    return [*_inbox(rule.inbox, home), *_made_when_needed("outbox", rule.outbox)]
 
 
 def _inbox(inbox: Path, home: Path) -> Iterator[str]:

@@ -1,32 +1,38 @@
-"""Which folders may lie inside which. Symbolic links are followed, nothing is opened."""
+"""Which folders may lie inside which. Symbolic links are followed, unless a share hangs; nothing is opened."""
 
 from __future__ import annotations
 
 import os
-from typing import TYPE_CHECKING
+from functools import partial
+from typing import TYPE_CHECKING, Final
+
+from stemd import patience
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
+    from collections.abc import Iterable, Iterator, Sequence
     from pathlib import Path
 
     from stemd.config.tables import Mistake
     from stemd.model import Rule
 
 _OWN = {"review": "_review", "failed": "_failed", "archive": "_done"}
+_PATIENCE: Final = 1.0  # seconds for all folders together; a hanging share's links are then taken for folders
 
 
 def overlaps(rules: Sequence[tuple[int, Rule]], state_dir: Path, models: Path | None) -> Iterator[Mistake]:
     """Say which folders would feed the daemon its own work. rules: with their places in the file."""
-    real = {(n, key): _real(getattr(rule, key)) for n, rule in rules for key in ("inbox", "outbox", *_OWN)}
+    named = {(n, key): getattr(rule, key) for n, rule in rules for key in ("inbox", "outbox", *_OWN)}
+    links_followed = _followed({state_dir, *named.values(), *([models] if models else [])})
+    real = {place: links_followed[folder] for place, folder in named.items()}
     for n, rule in rules:
         for m, other in rules:
             if m < n:
                 yield from _inboxes(n, m, other, real)
             yield from _outbox(n, m, other, real)
             yield from _own(n, rule, m, other, real)
-    yield from _daemon_folder("state_dir", state_dir, rules, real)
+    yield from _daemon_folder("state_dir", links_followed[state_dir], rules, real)
     if models is not None:
-        yield from _daemon_folder("models", models, rules, real)
+        yield from _daemon_folder("models", links_followed[models], rules, real)
 
 
 def _inboxes(n: int, m: int, other: Rule, real: dict[tuple[int, str], str]) -> Iterator[Mistake]:
@@ -67,9 +73,8 @@ def _own(n: int, rule: Rule, m: int, other: Rule, real: dict[tuple[int, str], st
 
 
 def _daemon_folder(
-    key: str, folder: Path, rules: Sequence[tuple[int, Rule]], real: dict[tuple[int, str], str]
+    key: str, mine: str, rules: Sequence[tuple[int, Rule]], real: dict[tuple[int, str], str]
 ) -> Iterator[Mistake]:
-    mine = os.path.realpath(folder)
     for n, rule in rules:
         for theirs in ("inbox", "outbox"):
             if relation := _relation(mine, real[n, theirs]):
@@ -88,9 +93,12 @@ def made_by_daemon(folder: Path, home: Path) -> bool:
     return folder.parent.is_dir() or folder.is_relative_to(home)
 
 
-def _real(folder: Path) -> str:
-    """Follow links; empty for a folder that the file does not name."""
-    return os.path.realpath(folder) if folder.is_absolute() else ""
+def _followed(folders: Iterable[Path]) -> dict[Path, str]:
+    """Follow the links in paths; empty for a folder that the file does not name."""
+    named = {folder: os.path.normpath(folder) if folder.is_absolute() else "" for folder in folders}
+    return named | patience.ask(
+        {folder: partial(os.path.realpath, folder) for folder, path in named.items() if path}, _PATIENCE
+    )
 
 
 def _relation(mine: str, theirs: str) -> str:

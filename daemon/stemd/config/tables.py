@@ -64,8 +64,16 @@ def absolute(path: Path, base: Path) -> Path:
         whole = base / path.expanduser()
     except RuntimeError as error:  # no such user
         raise ValueError(str(error).lower()) from None
-    # `..` after a symbolic link is not the folder before it, so that only the file system can take it out.
-    return whole.resolve() if ".." in whole.parts else whole
+    return _without_dots(whole) if ".." in whole.parts else whole
+
+
+def _without_dots(path: Path) -> Path:
+    """Take `..` out. After a symbolic link it is not the folder before it, so that the file system has to be asked.
+
+    What follows the last `..` may lie on a share that hangs, and is not looked at.
+    """
+    after = len(path.parts) - path.parts[::-1].index("..")
+    return Path(*path.parts[:after]).resolve().joinpath(*path.parts[after:])
 
 
 def _check_value(

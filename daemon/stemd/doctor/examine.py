@@ -12,7 +12,7 @@ from stemd import __version__
 from stemd.config import ConfigError, load
 from stemd.doctor import folders, graphics, machine, programs, service, stores
 from stemd.doctor.actor import acting_as
-from stemd.doctor.finding import Finding, ok, problem
+from stemd.doctor.finding import Finding, ok, problem, warning
 from stemd.errors import StemdError
 from stemd.ledger.store import path_of
 
@@ -67,9 +67,22 @@ def _checks(
 
 def _folders(settings: Settings, unit: Mapping[str, str]) -> list[Finding]:
     """Try the folders, with the rights of the service's user where root examines."""
+    places = folders.places(settings)
+    silent = [place for place in places if folders.hangs(place)]
+    found = [
+        problem(place.area, f"{place.folder} does not answer: its share hangs", "see to the server and the network")
+        for place in silent
+    ]
     owner = unit.get("User", "") if service.serves(unit, settings) else ""
-    with acting_as(owner) if owner and os.geteuid() == 0 else contextlib.nullcontext():
-        return list(folders.check(settings))
+    switches = bool(owner) and os.geteuid() == 0
+    if switches and silent:  # where a thread hangs, and one does since the configuration was read, no user is changed
+        text = f"tried as root, not as {owner}, while a share hangs"
+        found.append(warning("folders", text, "once every share answers: sudo stemd doctor"))
+    with acting_as(owner) if switches and not silent else contextlib.nullcontext():
+        for place in places:
+            if place not in silent:
+                found += folders.check(place, settings.path.parent)
+    return found
 
 
 def _guarded(area: str, check: Callable[[], Iterable[Finding]]) -> Iterator[Finding]:

@@ -6,10 +6,12 @@ import os
 import shutil
 import time
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
+from stemd import patience, tools
 from stemd.config import made_by_daemon
 from stemd.doctor.finding import Finding, ok, problem, warning
+from stemd.errors import StemdError
 from stemd.files import free_bytes, rename_noreplace
 from stemd.mounts import filesystem
 
@@ -41,23 +43,40 @@ class Trial:
     skew: float = 0.0
 
 
-def check(settings: Settings) -> Iterator[Finding]:
-    """Try the folders of all rules, and the state folder."""
-    yield from _judged("state folder", settings.daemon.state_dir, judge_state)
+class Place(NamedTuple):
+    """A folder that the daemon uses, and what is to be said of it once it was tried."""
+
+    area: str
+    folder: Path
+    judge: Callable[[str, str, Trial], Iterator[Finding]]
+
+
+def places(settings: Settings) -> list[Place]:
+    """List the state folder and the folders of all rules."""
+    found = [Place("state folder", settings.daemon.state_dir, judge_state)]
     for rule in settings.rules:
-        if rule.inbox.is_dir() or made_by_daemon(rule.inbox, settings.path.parent):
-            yield from _judged(f"inbox {rule.name}", rule.inbox, judge_inbox)
-        else:
-            advice = "mount it, or make it; the rule waits until then"
-            yield problem(f"inbox {rule.name}", f"{rule.inbox} is not there", advice)
-        yield from _judged(f"outbox {rule.name}", rule.outbox, judge_outbox)
-        for folder in rule.own_folders:
-            if not folder.is_relative_to(rule.inbox):
-                yield from _judged(f"{rule.name}'s {folder.name}", folder, judge_outbox)
+        found.append(Place(f"inbox {rule.name}", rule.inbox, judge_inbox))
+        found.append(Place(f"outbox {rule.name}", rule.outbox, judge_outbox))
+        outside = [folder for folder in rule.own_folders if not folder.is_relative_to(rule.inbox)]
+        found += [Place(f"{rule.name}'s {folder.name}", folder, judge_outbox) for folder in outside]
+    return found
 
 
-def _judged(area: str, folder: Path, judge: Callable[[str, str, Trial], Iterator[Finding]]) -> Iterator[Finding]:
-    """Try a folder, or the one that it will be made in."""
+def hangs(place: Place) -> bool:
+    """Whether a folder does not answer at all. Asks by another process: a thread that hangs could not change users."""
+    try:
+        tools.run(["stat", "--", str(place.folder)], timeout=patience.HANGS)
+    except StemdError as fault:
+        return fault.code in {"timeout", "stuck"}
+    return False
+
+
+def check(place: Place, home: Path) -> Iterator[Finding]:
+    """Try a folder, or the one that it will be made in. home: the folder of the configuration's file."""
+    area, folder, judge = place
+    if judge is judge_inbox and not folder.is_dir() and not made_by_daemon(folder, home):
+        yield problem(area, f"{folder} is not there", "mount it, or make it; the rule waits until then")
+        return
     present = _present(folder)
     yield from judge(area, str(folder) if folder == present else f"{folder}, to be made", attempt(present))
 

@@ -1,14 +1,20 @@
-"""Whether a folder still is the one that it was: a share that is not mounted leaves an empty folder in its place."""
+"""Whether what was there still is: a share may not be mounted, with an empty folder in its place, or not answer."""
 
 from __future__ import annotations
 
 import os
+from functools import partial
 from pathlib import Path
+from typing import TYPE_CHECKING
 
+from stemd import patience
 from stemd.errors import EnvironmentFault, StemdError
 from stemd.files.facts import read_json, write_json
 from stemd.files.faults import faults_in
 from stemd.files.plan import disk_of
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
 
 
 def remember_folder(note: Path, folder: Path) -> None:
@@ -34,6 +40,12 @@ def check_present(note: Path, folder: Path, *, but: Path) -> None:
                 "inbox-offline", f"the share of the inbox {folder} is not mounted",
                 "mount it; the job then resumes",
             )  # fmt: skip
+
+
+def gone(paths: Iterable[bytes]) -> set[bytes]:
+    """Tell which of these files are not there any more. One on a share that hangs counts as being there."""
+    there = patience.ask({path: partial(os.path.lexists, path) for path in paths})
+    return {path for path, is_there in there.items() if not is_there}
 
 
 def _holds_files(folder: Path, but: Path) -> bool:

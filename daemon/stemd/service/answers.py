@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import os
 from dataclasses import dataclass, replace
+from functools import partial
 from typing import TYPE_CHECKING, Final
 
-from stemd import flow
+from stemd import flow, patience
 from stemd.errors import StemdError
 from stemd.inbox import stat_of
 from stemd.ledger import facts, jobs
@@ -78,14 +79,19 @@ def _retry(asked: Asked) -> str:
             f"see: stemd why {job.id}",
         )  # fmt: skip
     try:
-        stat = stat_of(os.lstat(job.path))
+        seen = patience.ask({job.path: partial(os.lstat, job.path)})
     except OSError as fault:
         raise StemdError(
             "source-gone", f"the source {os.fsdecode(job.path)!r} of job {job.id} is not there any more",
             "put the recording into the inbox again",
         ) from fault  # fmt: skip
+    if not seen:
+        raise StemdError(
+            "share-hangs", f"the share of the source {os.fsdecode(job.path)!r} of job {job.id} does not answer",
+            "ask again once it does",
+        )  # fmt: skip
     change = flow.retried(f"{asked.who} asked for another try")
-    asked.change(job, replace(change, facts=Finished(path=job.path, stat=stat)))
+    asked.change(job, replace(change, facts=Finished(path=job.path, stat=stat_of(seen[job.path]))))
     asked.service.endings.forget(job.id)
     return f"job {job.id} is tried again from the beginning"
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import time
 from typing import TYPE_CHECKING
 
@@ -10,6 +9,7 @@ from loguru import logger
 
 from stemd import flow
 from stemd.errors import EnvironmentFault
+from stemd.files.presence import gone
 from stemd.ledger import albums, facts, jobs, stopping
 from stemd.ledger.jobs import Stale
 from stemd.model import Stage, Status, Withdrawn
@@ -91,6 +91,6 @@ class Endings:
         """A duplicate of a finished job whose files are no longer there does the work anew."""
         twin = jobs.get(self._ledger, job.twin or 0)
         made = facts.artifacts(self._ledger, twin.id)
-        if twin.status is not Status.DONE or all(os.path.lexists(file.path) for file in made):
+        if twin.status is not Status.DONE or not gone(file.path for file in made):
             return job
         return jobs.supersede(self._ledger, twin, job, time.time())

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from functools import partial
 from typing import TYPE_CHECKING
 
 from loguru import logger
 
-from stemd.errors import StemdError
+from stemd import patience
+from stemd.errors import EnvironmentFault, StemdError
 from stemd.files import drop_tree
 from stemd.ledger import jobs
 from stemd.model import Status
@@ -24,7 +26,8 @@ if TYPE_CHECKING:
 def prepare(settings: Settings) -> None:
     """Make the state folder, and inboxes and outboxes whose parent is there.
 
-    Where even the parent is missing, a share is not mounted: a folder made then would hide below the mount.
+    Where even the parent is missing, a share is not mounted: a folder made then would hide below the mount. A share
+    that hangs is not waited for: the other rules' work goes on.
     Raises StemdError "state-unusable".
     """
     state = settings.daemon.state_dir
@@ -36,9 +39,11 @@ def prepare(settings: Settings) -> None:
             "state-unusable", f"the state folder {state} cannot be used: {fault.strerror}",
             "set state_dir in [daemon] to a folder that this user may write",
         ) from fault  # fmt: skip
-    for rule in settings.rules:
-        for folder in (rule.inbox, rule.outbox):
-            _make(folder, settings.path.parent)
+    wanted = [folder for rule in settings.rules for folder in (rule.inbox, rule.outbox)]
+    made = patience.ask({folder: partial(_make, folder, settings.path.parent) for folder in wanted})
+    for folder in dict.fromkeys(wanted):
+        if folder not in made:
+            logger.warning("the folder {} does not answer, its share may hang; what needs it waits", folder)
 
 
 def _make(folder: Path, home: Path) -> None:
@@ -49,8 +54,15 @@ def _make(folder: Path, home: Path) -> None:
 
 
 def put_away(folder: Path, results: Path, job: Job | None) -> None:
-    """Keep a finished job's folder beside its stems, for another delivery; drop that of any other ended job."""
-    deliver.forget(folder)
+    """Keep a finished job's folder beside its stems, for another delivery; drop that of any other ended job.
+
+    Raises EnvironmentFault, also for a share that hangs: nothing of the job's folder is touched then.
+    """
+    if not patience.ask({folder: partial(deliver.forget, folder)}):
+        raise EnvironmentFault(
+            "outbox-hangs", f"the share that job folder {folder.name} was delivered to does not answer",
+            "what is left of it is cleaned up at the next start",
+        )  # fmt: skip
     if job is not None and job.status is Status.DONE and job.twin is None and (results / job.key / REPORT).exists():
         deliver.strip(folder)
         put_by(folder, results / job.key)

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Final
 from loguru import logger
 
 from stemd.inbox import Look, Sighting, look, next_look, settle
-from stemd.mounts import filesystem
+from stemd.mounts import UNKNOWN
 from stemd.watch import Watch
 
 if TYPE_CHECKING:
@@ -29,11 +29,12 @@ class Inbox:
     """What is known of one rule's inbox. Times are monotonic seconds.
 
     looking: when the present look last came a step forward; None if nobody looks.
+    disk: what the inbox lay on when it was last listed.
     """
 
     rule: Rule
-    disk: FileSystem
     known: dict[bytes, Stat]
+    disk: FileSystem = UNKNOWN
     sightings: dict[bytes, Sighting] = field(default_factory=dict)
     links: frozenset[bytes] = frozenset()
     alone: frozenset[bytes] = frozenset()
@@ -74,7 +75,7 @@ class Inboxes:
                 before.due = 0.0
             else:
                 self._watch.leave(name)
-                self.all[name] = Inbox(rule, filesystem(rule.inbox), dict(known(name)))
+                self.all[name] = Inbox(rule, dict(known(name)))
 
     def wake(self, rule: str, now: float) -> None:
         """Look at a rule's inbox soon."""
@@ -103,12 +104,13 @@ class Inboxes:
         if inbox is None:
             return []
         inbox.looking = None
-        rescan = min(self._rescan, RESCAN_NETWORK) if inbox.disk.network else self._rescan
+        often = min(self._rescan, RESCAN_NETWORK)
         if gone := seen.offline or _unmounted(inbox, seen):
             self._set_offline(inbox, gone)
-            inbox.due = now + min(rescan, RESCAN_NETWORK)
+            inbox.due = now + often
             return []
         self._set_online(inbox, seen)
+        rescan = often if inbox.disk.network else self._rescan
         inbox.sightings, settled = settle(inbox.sightings, seen, inbox.known, inbox.settle_seconds())
         inbox.due = next_look(inbox.sightings, now, inbox.settle_seconds(), rescan)
         inbox.looks += 1
@@ -132,9 +134,9 @@ class Inboxes:
         return min((inbox.due for inbox in self.all.values() if inbox.looking is None), default=float("inf"))
 
     def quiet(self) -> bool:
-        """Whether every inbox was looked at, nothing in it waits to settle, and nobody looks."""
+        """Whether every inbox that is online was looked at, nothing in it waits to settle, and nobody looks."""
         return all(
-            inbox.looking is None and not inbox.sightings and (inbox.looks > 0 or inbox.offline)
+            inbox.offline or (inbox.looking is None and not inbox.sightings and inbox.looks > 0)
             for inbox in self.all.values()
         )
 
@@ -157,8 +159,8 @@ class Inboxes:
         entry = logger.bind(rule=inbox.rule.name)
         if inbox.offline:
             entry.info("inbox is back")
-        inbox.offline, inbox.identity = "", seen.identity
-        if unwatched := self._watch.follow(inbox.rule.name, inbox.rule.inbox, seen.identity):
+        inbox.offline, inbox.identity, inbox.disk = "", seen.identity, seen.disk
+        if unwatched := self._watch.follow(inbox.rule.name, inbox.rule.inbox, seen.identity, seen.disk):
             entry.debug("looks every {} s only: {}", self._rescan, unwatched)
         for link in set(seen.links) - inbox.links:
             entry.warning("symbolic link, not followed: {}", link.decode("utf-8", "replace"))

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 from stemd.errors import StemdError
 from stemd.files import read_json
+from stemd.files.presence import gone
 from stemd.model import effective
 from stemd.results import REPORT, bring_back, touch
 from stemd.stages.work import folder_of
@@ -41,10 +42,10 @@ def make_ready(state: Path, job: Job, rule: Rule, made: Sequence[Artifact]) -> N
 
 def _gone(job: Job, rule: Rule, made: Sequence[Artifact]) -> StemdError:
     """Say how a recording is delivered whose stems are gone."""
-    source = os.fsdecode(job.path)
-    recording = source if os.path.lexists(source) else "the recording"
-    there = any(os.path.lexists(file.path) for file in made)
-    first = "take its files out of the outbox, then " if there else ""
+    delivered = {file.path for file in made}
+    away = gone({job.path, *delivered})
+    recording = "the recording" if job.path in away else os.fsdecode(job.path)
+    first = "take its files out of the outbox, then " if delivered - away else ""
     return StemdError(
         "result-gone", f"the stems of job {job.id} are not kept any more",
         f"{first}put {recording} into {rule.inbox} again: it is separated anew",

@@ -1,0 +1,84 @@
+"""What the daemon's own thread asks of shares is answered soon, or not waited for. Shares here hang for real."""
+
+import time
+
+import pytest
+from hanging import hanging
+from surroundings import RULE, TOP, record
+from workers import FakeWorkers
+
+from stemd import patience
+from stemd.config import load
+from stemd.errors import EnvironmentFault
+from stemd.files.plan import Plan, disk_of, remember
+from stemd.files.presence import gone
+from stemd.ledger import jobs, open_for_asking, requests
+from stemd.model import Status
+from stemd.service.daemon import Service
+from stemd.service.folders import put_away
+from stemd.stages.copies import OUTBOX_JOURNAL
+
+
+@pytest.fixture
+def nas(tmp_path):
+    folder = tmp_path / "nas"
+    folder.mkdir()
+    return folder
+
+
+@pytest.fixture
+def work(tmp_path):
+    """A daemon that works until nothing is left; gives its exit code."""
+
+    def run(rule=""):
+        (tmp_path / "config.toml").write_text(TOP + RULE + rule)
+        return Service(load(tmp_path / "config.toml"), once=True, pool=FakeWorkers()).run()
+
+    return run
+
+
+def test_questions_that_get_no_answer_are_not_waited_for(nas, tmp_path):
+    with hanging(nas):
+        began = time.monotonic()
+        told = patience.ask({"near": tmp_path.stat, "far": (nas / "x").stat}, 0.3)
+        assert list(told) == ["near"]
+        assert time.monotonic() - began < 5
+    with pytest.raises(FileNotFoundError):
+        patience.ask({"far": (nas / "x").stat}, 30)
+
+
+def test_what_lies_on_a_hanging_share_counts_as_being_there(nas, tmp_path):
+    far, missing = bytes(nas / "song.wav"), bytes(tmp_path / "song.wav")
+    assert gone([far, missing]) == {far, missing}
+    with hanging(nas):
+        assert gone([far, missing]) == {missing}
+
+
+def test_a_job_is_cleaned_up_after_once_its_outbox_answers(nas, tmp_path):
+    work, half = tmp_path / "work/1", nas / ".stemd-1-half"
+    work.mkdir(parents=True)
+    half.mkdir()
+    remember(work / OUTBOX_JOURNAL, Plan("writing", half, disk_of(nas)))
+    with hanging(nas), pytest.raises(EnvironmentFault, match="does not answer"):
+        put_away(work, tmp_path / "results", None)
+    assert work.exists()
+    put_away(work, tmp_path / "results", None)
+    assert not work.exists()
+    assert not half.exists()
+
+
+def test_another_try_is_refused_while_the_source_cannot_be_looked_at(nas, tmp_path, work):
+    (tmp_path / "in").mkdir()
+    (tmp_path / "in/song.wav").write_text("no music")
+    assert work('failed = "nas"') == 3
+    asking = open_for_asking(tmp_path / "state")
+    number = requests.ask(asking, "retry", who="ann", now=1.0, job=1, details={})
+    with hanging(nas):
+        work('failed = "nas"')
+    assert "does not answer; ask again once it does" in requests.find(asking, number).answer
+    record(nas / "song.wav")
+    number = requests.ask(asking, "retry", who="ann", now=1.0, job=1, details={})
+    work('failed = "nas"')
+    assert requests.find(asking, number).ok
+    assert jobs.get(asking, 1).status is Status.DONE
+    asking.close()
