@@ -212,7 +212,12 @@ def test_faults_that_only_the_daemon_knows_count_while_it_runs(tmp_path):
         history.stuck(b"b.wav")
         inbox = {"rule": "karaoke", "state": "offline", "reason": "its share is not mounted"}
         lack = Lack("disk", 5 << 30, 1 << 30, Path("/srv/my out"))
-        live.write(state, {"inboxes": [inbox, {"rule": "b", "state": "online"}], "full": {"/srv/my out": str(lack)}})
+        running = [
+            {"rule": "karaoke", "stage": "deliver", "name": "a.wav", "still": 75.0},
+            {"rule": "b", "stage": "deliver", "name": "b.wav", "still": 0.0},
+        ]
+        told = {"inboxes": [inbox, {"rule": "b", "state": "online"}], "full": {"/srv/my out": str(lack)}}
+        live.write(state, told | {"running": running})
         assert [name for name, _ in look(state, None).faults] == ["outbox-full"]
         lock = Lock(state)
         try:
@@ -222,7 +227,9 @@ def test_faults_that_only_the_daemon_knows_count_while_it_runs(tmp_path):
     assert faults["outbox-full"].startswith("2 recordings cannot go on: the outbox /out is full -> free space")
     assert faults["inbox karaoke"] == "the inbox of karaoke is offline: its share is not mounted"
     assert "needs 5.0 GiB disk in /srv/my out, 1.0 free" in faults["disk /srv/my out"]
-    assert len(faults) == 3
+    stands = "deliver of a.wav stands still: a share of rule karaoke hangs -> see to the server and the network"
+    assert faults["share karaoke deliver"] == stands
+    assert len(faults) == 4
 
 
 def test_before_the_daemons_first_start_there_is_nothing_to_tell(tmp_path, server):

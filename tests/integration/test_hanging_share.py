@@ -1,5 +1,6 @@
 """What the daemon's own thread asks of shares is answered soon, or not waited for. Shares here hang for real."""
 
+import threading
 import time
 
 import pytest
@@ -14,9 +15,11 @@ from stemd.files.plan import Plan, disk_of, remember
 from stemd.files.presence import gone
 from stemd.ledger import jobs, open_for_asking, requests
 from stemd.model import Status
+from stemd.service import runner
 from stemd.service.daemon import Service
 from stemd.service.folders import put_away
 from stemd.stages.copies import OUTBOX_JOURNAL
+from stemd.status import status
 
 
 @pytest.fixture
@@ -65,6 +68,38 @@ def test_a_job_is_cleaned_up_after_once_its_outbox_answers(nas, tmp_path):
     put_away(work, tmp_path / "results", None)
     assert not work.exists()
     assert not half.exists()
+
+
+def test_an_outbox_that_hangs_keeps_no_other_rule_from_delivering(nas, tmp_path, monkeypatch):
+    monkeypatch.setattr(runner, "HANGS", 0.5)
+    near = RULE.replace('"r"', '"near"').replace('"in"', '"in2"').replace('"out"', '"out2"')
+    text = TOP + RULE.replace('"out"', '"nas"') + near
+    (tmp_path / "config.toml").write_text(text)
+    service = Service(load(tmp_path / "config.toml"), once=True, pool=FakeWorkers())
+    codes: list[int] = []
+    daemon = threading.Thread(target=lambda: codes.append(service.run()), daemon=True)
+    for inbox, names in (("in", "ab"), ("in2", "cd")):
+        (tmp_path / inbox).mkdir()
+        for name in names:
+            record(tmp_path / inbox / f"{name}.wav", samples=name.encode() * 44100)
+    with hanging(nas):
+        daemon.start()
+        wait_for(lambda: len([*tmp_path.glob("out2/*/manifest.json")]) == 2)
+        asking = open_for_asking(tmp_path / "state")
+        wait_for(lambda: any("stands still" in job["reason"] for job in status(tmp_path / "state", asking)["waiting"]))
+        facts = status(tmp_path / "state", asking)
+        assert [stage["rule"] for stage in facts["running"] if stage["still"] > 0.5] == ["r"]
+        asking.close()
+    daemon.join(60)
+    assert codes == [0]
+    assert sorted(path.parent.name for path in nas.glob("*/manifest.json")) == ["a", "b"]
+
+
+def wait_for(what, seconds=60.0):
+    deadline = time.monotonic() + seconds
+    while not what():
+        assert time.monotonic() < deadline
+        time.sleep(0.05)
 
 
 def test_another_try_is_refused_while_the_source_cannot_be_looked_at(nas, tmp_path, work):

@@ -49,7 +49,7 @@ def facts(tmp_path, ledger):
     )  # fmt: skip
     running = {
         "job": admitted[0].id, "rule": "karaoke", "name": "one [red]bold[/red].wav", "stage": "separate",
-        "progress": 0.43, "seconds": 75.2, "eta": 99.0, "x_realtime": 3.14, "device": "cuda:0",
+        "progress": 0.43, "seconds": 75.2, "eta": 99.0, "x_realtime": 3.14, "device": "cuda:0", "still": 75.0,
         "rung": "cuda:0, auto, batch 4, segment 7.8 s",
     }  # fmt: skip
     lock = Lock(tmp_path)
@@ -78,6 +78,7 @@ def test_everything_a_person_asks_is_there(facts):
         "43%",
         "1:39 left",
         "3.1 x realtime",
+        "stands still for 1:15: does its share hang?",
         "needs 5.1 GiB GPU, 3.2 free",
         "n\\xffn.flac",
     ):

@@ -277,6 +277,24 @@ def test_a_long_normalise_holds_up_neither_arrivals_nor_deliveries():
     assert plan.waits == {4: "1 job before it"}
 
 
+@pytest.mark.parametrize("stage", [Stage.TAKE, Stage.DELIVER, Stage.RETIRE])
+def test_a_share_that_hangs_holds_up_its_own_rule_only(stage):
+    running = [Promise(1, "a", stage, hangs=True), Promise(2, "b", stage, hangs=True)]
+    waiting = [job(3, stage), job(4, stage, "b"), job(5, stage, "c"), job(6, stage, "d")]
+    plan = choose(waiting, running, machine(), NOW)
+    assert started(plan) == [5]
+    assert {number: plan.waits[number] for number in (3, 4)} == {
+        3: "job 1 stands still: does the share of its rule hang?",
+        4: "job 2 stands still: does the share of its rule hang?",
+    }
+    assert "before it" in plan.waits[6]
+
+
+def test_files_that_hang_while_they_are_copied_are_no_files_on_their_way():
+    running = [Promise(number, f"far{number}", Stage.TAKE, hangs=True) for number in range(4)]
+    assert started(choose([job(9, Stage.TAKE)], running, machine(), NOW)) == [9]
+
+
 def test_at_most_two_jobs_are_normalised_ahead_and_a_few_taken():
     waiting = [job(n, Stage.SEPARATE) for n in (1, 2)] + [job(3, Stage.NORMALISE)]
     running = [Promise(9, "a", Stage.SEPARATE, Need(2 * GIB), rung("cpu"))]

@@ -119,6 +119,10 @@ def _told(state: Path) -> Iterator[tuple[str, str]]:
     for inbox in told.get("inboxes", []):
         if inbox["state"] != "online":
             yield f"inbox {inbox['rule']}", f"the inbox of {inbox['rule']} is offline: {inbox['reason']}"
+    for stage in told.get("running", []):
+        if stage.get("still"):
+            text = f"{stage['stage']} of {readable(stage['name'])} stands still: a share of rule {stage['rule']} hangs"
+            yield f"share {stage['rule']} {stage['stage']}", f"{text} -> see to the server and the network"
     for folder, lack in told.get("full", {}).items():
         yield f"disk {readable(folder)}", f"a recording waits for room: {readable(lack)} -> free some space there"
 

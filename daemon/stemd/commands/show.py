@@ -60,7 +60,9 @@ def _status_lines(facts: dict[str, Any]) -> Iterator[str]:
     for stage in facts["running"]:
         eta = f", {span(stage['eta'])} left" if stage["eta"] else ""
         where = f" on {stage['rung']}" if stage["rung"] else ""
-        yield f"  {stage['stage']} {readable(stage['name'])}: {stage['progress']:.0%}{eta}{where} (job {stage['job']})"
+        still = f", stands still for {span(stage['still'])}: does its share hang?" if stage.get("still") else ""
+        told = f"{stage['progress']:.0%}{eta}{where} (job {stage['job']}){still}"
+        yield f"  {stage['stage']} {readable(stage['name'])}: {told}"
     for hook in facts["hooks"]:
         yield f"  hook {hook['command']} for {readable(hook['name'])}: {span(hook['seconds'])} (job {hook['job']})"
     for job in facts["waiting"][:_LISTED]:

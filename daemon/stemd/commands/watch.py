@@ -137,6 +137,8 @@ def _hooks(hooks: Iterable[dict[str, Any]]) -> RenderableType:
 
 def _pace(stage: dict[str, Any]) -> Iterator[str]:
     yield f"for {span(stage['seconds'])}"
+    if stage.get("still"):
+        yield f"stands still for {span(stage['still'])}: does its share hang?"
     if stage["eta"]:
         yield f"{span(stage['eta'])} left"
     if stage["x_realtime"]:

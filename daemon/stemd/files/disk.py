@@ -75,13 +75,18 @@ def copy_hashing(
     return sha256.hexdigest(), size
 
 
-def verify(path: Path, sha256: str, *, stop: Event | None = None) -> bool:
-    """Read a file back from the disk itself, not from the page cache, and tell whether it is what was written."""
+def verify(
+    path: Path, sha256: str, *, stop: Event | None = None, progress: Callable[[int], None] | None = None
+) -> bool:
+    """Read a file back from the disk itself, not from the page cache, and tell whether it is what was written.
+
+    progress: told the bytes read so far.
+    """
     descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC | os.O_NOFOLLOW)
     try:
         with contextlib.suppress(OSError):  # only advice, which not every file system takes
             os.posix_fadvise(descriptor, 0, 0, os.POSIX_FADV_DONTNEED)
-        return _digest_of(descriptor, stop) == sha256
+        return _digest_of(descriptor, stop, progress) == sha256
     finally:
         os.close(descriptor)
 
@@ -139,10 +144,13 @@ def _blocks(descriptor: int, stop: Event | None) -> Iterator[memoryview]:
         yield buffer[:size]
 
 
-def _digest_of(descriptor: int, stop: Event | None) -> str:
-    sha256 = hashlib.sha256()
+def _digest_of(descriptor: int, stop: Event | None, progress: Callable[[int], None] | None = None) -> str:
+    sha256, size = hashlib.sha256(), 0
     for block in _blocks(descriptor, stop):
         sha256.update(block)
+        size += len(block)
+        if progress is not None:
+            progress(size)
     return sha256.hexdigest()
 
 

@@ -11,13 +11,17 @@ from stemd.files.disk import copy_hashing, digest, sync_folder
 from stemd.files.rename import rename_noreplace
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
     from pathlib import Path
 
 
-def move(source: Path, target: Path, job: int, sha256: str = "") -> None:
+def move(
+    source: Path, target: Path, job: int, sha256: str = "", *, progress: Callable[[int], None] | None = None
+) -> None:
     """Rename; on another file system copy, check, let the copy appear, and only then remove the original.
 
-    job: whose temporary file the copy is. sha256: what must come out, hex; "" where nobody knows.
+    job: whose temporary file the copy is. sha256: what must come out, hex; "" where nobody knows. progress: told the
+    bytes copied so far, where they are copied.
     Raises FileExistsError, OSError, EnvironmentFault("archive-failing", "archive-full", ..).
     """
     if source.stat().st_dev == target.parent.stat().st_dev:
@@ -27,7 +31,7 @@ def move(source: Path, target: Path, job: int, sha256: str = "") -> None:
         return
     unfinished = target.with_name(f".stemd-{job}-{time.time_ns()}")
     with source.open("rb") as file:
-        copied, _ = copy_hashing(file.fileno(), unfinished, place="archive")
+        copied, _ = copy_hashing(file.fileno(), unfinished, progress=progress, place="archive")
     if copied != (sha256 or digest(unfinished)):
         unfinished.unlink()
         raise EnvironmentFault("archive-failing", f"{target} reads back differently", "check the disk; tried again")

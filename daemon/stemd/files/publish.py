@@ -42,7 +42,7 @@ from stemd.files.withdraw import abandon, published, withdraw
 from stemd.model import Artifact
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Callable, Sequence
     from pathlib import Path
 
     from stemd.files.names import Place
@@ -133,12 +133,14 @@ def _filled(shelf: Shelf, plan: Plan, items: Sequence[Item], places: Sequence[Pl
     """Copy the items below the plan's root, read them back, and choose their final names."""
     plan.root.mkdir()
     moves, files = laid_out(plan.root, shelf.folder, places)
-    before = 0
+    done = 0
     for item, path in zip(items, files, strict=True):
         path.parent.mkdir(parents=True, exist_ok=True)
-        _copy(shelf, item, path, before)
-        before += item.size
-    _read_back(shelf, items, files)
+        _copy(shelf, item, path, done)
+        done += item.size
+    for item, path in zip(items, files, strict=True):
+        _read_back(shelf, item, path, done)
+        done += item.size
     for folder in {parent for path in files for parent in path.parents if parent.is_relative_to(plan.root)}:
         sync_folder(folder)
     sync_folder(plan.root.parent)
@@ -148,14 +150,10 @@ def _filled(shelf: Shelf, plan: Plan, items: Sequence[Item], places: Sequence[Pl
 
 
 def _copy(shelf: Shelf, item: Item, target: Path, before: int) -> None:
-    def progress(done: int) -> None:
-        if shelf.progress is not None:
-            shelf.progress(before + done)
-
     source = os.open(item.file, os.O_RDONLY | os.O_CLOEXEC)
     try:
         sha256, _ = copy_hashing(
-            source, target, stop=shelf.stop, progress=progress, place=shelf.what, folder=shelf.folder
+            source, target, stop=shelf.stop, progress=_going_on(shelf, before), place=shelf.what, folder=shelf.folder
         )
     finally:
         os.close(source)
@@ -167,14 +165,19 @@ def _copy(shelf: Shelf, item: Item, target: Path, before: int) -> None:
         )
 
 
-def _read_back(shelf: Shelf, items: Sequence[Item], files: Sequence[Path]) -> None:
-    for item, path in zip(items, files, strict=True):
-        if not verify(path, item.sha256, stop=shelf.stop):
-            raise EnvironmentFault(
-                f"{shelf.what}-failing",
-                f"what was written to {shelf.folder} reads back differently",
-                "check the disk, the cable or the network; the job is tried again",
-            )
+def _read_back(shelf: Shelf, item: Item, path: Path, before: int) -> None:
+    if not verify(path, item.sha256, stop=shelf.stop, progress=_going_on(shelf, before)):
+        raise EnvironmentFault(
+            f"{shelf.what}-failing",
+            f"what was written to {shelf.folder} reads back differently",
+            "check the disk, the cable or the network; the job is tried again",
+        )
+
+
+def _going_on(shelf: Shelf, before: int) -> Callable[[int], None] | None:
+    """The shelf's progress, for one file. before: bytes that were dealt with before it."""
+    told = shelf.progress
+    return None if told is None else lambda done: told(before + done)
 
 
 def _renamed(shelf: Shelf, plan: Plan, *, again: bool) -> tuple[Artifact, ...]:

@@ -31,7 +31,7 @@ class Shelf:
     """A folder of the user's to publish to, and what is remembered of doing so.
 
     what: what the folder is to the user ("outbox", "review"). journal: a file in the job's own folder, one a shelf.
-    progress: told the bytes written so far.
+    progress: told the bytes written and read back so far, of twice the items' size.
     """
 
     folder: Path

@@ -70,11 +70,14 @@ class _Draft:
         self.impossible: dict[int, str] = {}
         self.full: dict[Path, str] = {}
         self.keys = {promise.key: promise.job for promise in running if promise.key}
-        self.slots = Counter(LANE.get(promise.stage, "engine") for promise in running)
+        moving = [promise for promise in running if not promise.hangs]
+        # Whoever hangs keeps back its own rule's jobs in its lane, and nobody else.
+        self.hanging = {(LANE.get(promise.stage), promise.rule): promise.job for promise in running if promise.hangs}
+        self.slots = Counter(LANE.get(promise.stage, "engine") for promise in moving)
         self.places = sum(promise.stage in _BEFORE_ENGINE for promise in running)
         # What stands between inbox and engine: in all (without jobs that cannot go on), and of each rule.
         self.ahead = Counter(promise.rule for promise in running if promise.stage is Stage.NORMALISE)
-        self.taken = Counter(promise.rule for promise in running if promise.stage is Stage.TAKE)
+        self.taken = Counter(promise.rule for promise in moving if promise.stage is Stage.TAKE)
         self.stuck = Counter[Stage]()
 
     def plan(self) -> Plan:
@@ -120,6 +123,10 @@ class _Draft:
 
     def _without_engine(self, candidate: Candidate) -> None:
         lane = LANE.get(candidate.stage, "compute")
+        hanging = self.hanging.get((lane, candidate.rule))
+        if hanging is not None:
+            self._wait(candidate, f"job {hanging} stands still: does the share of its rule hang?", stuck=True)
+            return
         if self.slots[lane] >= self.limits.cpu_jobs or not self._near_enough(candidate):
             self._wait(candidate, self._place(lane))
             return

@@ -53,7 +53,11 @@ class Candidate:
 
 @dataclass(frozen=True, slots=True)
 class Promise:
-    """What a running job was promised. pid: the child whose use is already part of the measurement, if known."""
+    """What a running job was promised.
+
+    pid: the child whose use is already part of the measurement, if known. hangs: the share that it works on does not
+    answer; it may go on in a moment or never.
+    """
 
     job: int
     rule: str
@@ -62,6 +66,7 @@ class Promise:
     rung: Rung | None = None
     pid: int | None = None
     key: str = ""
+    hangs: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -117,9 +122,9 @@ class Start:
         """Which process that stays warm will do it; empty where none does."""
         return worker(self.stage, self.rung)
 
-    def promise(self, pid: int | None = None) -> Promise:
+    def promise(self, pid: int | None = None, *, hangs: bool = False) -> Promise:
         """Put it down as running."""
-        return Promise(self.job, self.rule, self.stage, self.need, self.rung, pid, self.key)
+        return Promise(self.job, self.rule, self.stage, self.need, self.rung, pid, self.key, hangs)
 
 
 @dataclass(frozen=True, slots=True)

@@ -15,13 +15,13 @@ if TYPE_CHECKING:
 
 
 def running(stages: Iterable[Running]) -> list[dict[str, Any]]:
-    """Describe the stages at work. progress: 0 to 1; seconds and eta in seconds."""
+    """Describe the stages at work. progress: 0 to 1; seconds, eta and still (0 while it moves) in seconds."""
     now = time.monotonic()
     return [
         {
             "job": stage.job.id, "rule": stage.job.rule, "name": os.fsdecode(stage.job.name),
             "stage": stage.job.stage, "progress": round(stage.fraction, 4), "seconds": round(now - stage.since, 1),
-            "eta": stage.details.get("eta"), "x_realtime": _pace(stage),
+            "eta": stage.details.get("eta"), "x_realtime": _pace(stage), "still": round(stage.still(now), 1),
             "device": stage.start.rung.device if stage.start.rung else None,
             "rung": str(stage.start.rung) if stage.start.rung else None,
         }

@@ -154,7 +154,8 @@ class Planning:
         about(job).bind(code=change.code).warning("{} is held: {}; {}", shown(job), change.reason, change.hint)
 
     def _promise(self, stage: Running) -> Promise:
-        return stage.start.promise(self._pool.processes.get(stage.start.worker))
+        hangs = stage.still(time.monotonic()) > 0
+        return stage.start.promise(self._pool.processes.get(stage.start.worker), hangs=hangs)
 
     def _warm(self, running: dict[int, Running]) -> list[Warm]:
         """Engines that hold a model and do nothing, and the checker when it has nothing to check."""

@@ -31,6 +31,9 @@ STAGES: Final[Mapping[Stage, Callable[[Work], Outcome]]] = {
     Stage.RETIRE: retire.run,
 }
 
+HANGS: Final = 60.0
+"""Seconds without a step forward after which a stage at work on a share is taken to hang, as the share does."""
+_ON_SHARES: Final = frozenset({Stage.TAKE, Stage.DELIVER, Stage.RETIRE})
 _AGAIN: Final = 2.0  # seconds before a worker that failed is asked again
 _MOST: Final = 60.0  # seconds between two looks at a fault of the surroundings
 
@@ -48,7 +51,10 @@ class Ended:
 
 @dataclass(slots=True)
 class Running:
-    """A stage at work. fraction: done, 0 to 1. details: its worker's last words. spoken: if there were any."""
+    """A stage at work. Times are monotonic seconds.
+
+    fraction: done, 0 to 1. details: its worker's last words. moved: when they came; None before the first.
+    """
 
     job: Job
     start: Start
@@ -56,14 +62,18 @@ class Running:
     stop: threading.Event = field(default_factory=threading.Event)
     fraction: float = 0.0
     details: Mapping[str, Any] = field(default_factory=dict)
-    spoken: bool = False
+    moved: float | None = None
 
     def tell(self, fraction: float, details: Mapping[str, Any]) -> None:
         """Note the progress."""
-        if not self.spoken:
-            self.spoken = True
+        if self.moved is None:
             about(self.job).debug("first word of progress")
-        self.fraction, self.details = fraction, details
+        self.fraction, self.details, self.moved = fraction, details, time.monotonic()
+
+    def still(self, now: float) -> float:
+        """Seconds for which a stage at work on shares has stood still; 0 while it moves, or its worker is watched."""
+        seconds = now - (self.since if self.moved is None else self.moved)
+        return seconds if self.start.stage in _ON_SHARES and seconds > HANGS else 0.0
 
 
 class Runner:

@@ -99,7 +99,7 @@ def _published(
     with faults_in(shelf.what, shelf.folder):
         check_room(shelf.folder, total, shelf.what)
     told = dataclasses.replace(
-        shelf, progress=lambda done: work.progress(_MAKING + (1 - _MAKING) * min(done / total, 1.0), {})
+        shelf, progress=lambda done: work.progress(_MAKING + (1 - _MAKING) * min(done / (2 * total), 1.0), {})
     )
     try:
         return publish(told, items)

@@ -128,15 +128,16 @@ def _stat_of(work: Work, source: Path) -> Stat | None:
 def _moved(work: Work, source: Path, folder: Path) -> tuple[Path, str]:
     """Bring the source and its companions below `folder`; where it is, and what came with it, as the end of a note."""
     with_it = companions.following(work, source)
-    target = _source_moved(work.job, source, folder, with_it)
+    target = _source_moved(work, source, folder, with_it)
     return target, companions.follow(work, with_it, target)
 
 
-def _source_moved(job: Job, source: Path, folder: Path, kinds: Iterable[str]) -> Path:
+def _source_moved(work: Work, source: Path, folder: Path, kinds: Iterable[str]) -> Path:
     """Bring the source below `folder` under its name from the inbox; nothing there is ever replaced.
 
     kinds: of companions for which there must be room under the same name.
     """
+    job, size = work.job, max(work.job.stat.size, 1)
     before = _moved_before(job, folder)
     if before is not None and not source.exists():
         return before
@@ -148,7 +149,7 @@ def _source_moved(job: Job, source: Path, folder: Path, kinds: Iterable[str]) ->
             if _has_companions(target, kinds):
                 continue
             try:
-                move(source, target, job.id, job.sha256)
+                move(source, target, job.id, job.sha256, progress=lambda copied: work.progress(copied / size, {}))
             except FileExistsError:
                 continue
             return target
