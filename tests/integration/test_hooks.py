@@ -12,6 +12,7 @@ from pathlib import Path
 
 import psutil
 import pytest
+from hanging import hanging
 from surroundings import RULE, TOP, record
 
 from stemd.config import load
@@ -103,6 +104,14 @@ def test_a_command_that_hangs_is_ended_with_all_its_children(delivered):
     assert "not done after" in event.text
     assert event.text.endswith("\nbegun")
     assert ends(int(pid.read_text()))
+
+
+def test_a_folder_whose_share_hangs_is_waited_for_no_longer_than_a_command(delivered):
+    settings = configure(delivered.home, "true", timeout=1)
+    with hanging(delivered.folder.parent):
+        event = delivered.run(settings)
+    assert event.code == "hook-timeout"
+    assert event.text == f"hook true: not run, {delivered.folder} did not answer for 1 s"
 
 
 def ends(pid):

@@ -13,6 +13,7 @@ from dataclasses import dataclass, field
 from pathlib import Path, PurePosixPath
 from typing import TYPE_CHECKING, Any, Final
 
+from stemd import patience
 from stemd.errors import StemdError, Stopping
 from stemd.files.names import split
 from stemd.ledger import hooks, jobs
@@ -139,8 +140,9 @@ def _outcome(call: Call, job: Job, hook: Hook, stop: threading.Event) -> Called:
 
     told = environment(call, job)
     folder = Path(told["STEMD_FOLDER"])
-    if not folder.is_dir():
-        return Called(call, f"hook {name}: not run, {folder} is no longer there", "hook-failed")
+    if missing := _missing(folder, hook.timeout):
+        text, code = missing
+        return Called(call, f"hook {name}: not run, {text}", code)
     try:
         env = dict(os.environ) | told
         done = run(hook.delivered, timeout=hook.timeout, stop=stop, on_output=hear, env=env, cwd=folder, nice=_NICE)
@@ -157,6 +159,14 @@ def _outcome(call: Call, job: Job, hook: Hook, stop: threading.Event) -> Called:
     how = f"exit status {done.returncode}" if done.returncode >= 0 else f"killed by signal {-done.returncode}"
     text = f"hook {name}: {how} after {done.seconds:.1f} s"
     return Called(call, text + _told(output), "hook-failed" if done.returncode else "")
+
+
+def _missing(folder: Path, seconds: float) -> tuple[str, str] | None:
+    """Why a command cannot run in a folder, and the code for it; None if it can."""
+    there = patience.ask({folder: folder.is_dir}, seconds)
+    if not there:
+        return f"{folder} did not answer for {seconds:g} s", "hook-timeout"
+    return None if there[folder] else (f"{folder} is no longer there", "hook-failed")
 
 
 def _name(hook: Hook) -> str:
