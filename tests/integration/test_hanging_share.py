@@ -10,14 +10,13 @@ from workers import FakeWorkers
 
 from stemd import patience
 from stemd.config import load
-from stemd.errors import EnvironmentFault
 from stemd.files.plan import Plan, disk_of, remember
 from stemd.files.presence import gone
-from stemd.ledger import jobs, open_for_asking, requests
-from stemd.model import Status
+from stemd.ledger import facts, jobs, open_for_asking, open_for_writing, requests
+from stemd.model import Arrival, Change, Stage, Stat, Status
 from stemd.service import runner
+from stemd.service.answers import PAUSED
 from stemd.service.daemon import Service
-from stemd.service.folders import put_away
 from stemd.stages.copies import OUTBOX_JOURNAL
 from stemd.status import status
 
@@ -57,17 +56,47 @@ def test_what_lies_on_a_hanging_share_counts_as_being_there(nas, tmp_path):
         assert gone([far, missing]) == {missing}
 
 
-def test_a_job_is_cleaned_up_after_once_its_outbox_answers(nas, tmp_path):
-    work, half = tmp_path / "work/1", nas / ".stemd-1-half"
-    work.mkdir(parents=True)
+def test_a_job_is_cleaned_up_after_once_its_outbox_answers(nas, tmp_path, work):
+    work()
+    ledger = open_for_writing(tmp_path / "state")
+    (job,) = jobs.admit(ledger, [(Arrival("r", b"/in/a.wav", Stat(1, 2, 3)), b"a.wav")], 1.0)
+    jobs.apply(ledger, job, Change(Stage.TAKE, Status.CANCELLED, "cancelled"), 2.0)
+    ledger.close()
+    folder, half = tmp_path / f"state/work/{job.id}", nas / ".stemd-1-half"
+    folder.mkdir()
     half.mkdir()
-    remember(work / OUTBOX_JOURNAL, Plan("writing", half, disk_of(nas)))
-    with hanging(nas), pytest.raises(EnvironmentFault, match="does not answer"):
-        put_away(work, tmp_path / "results", None)
-    assert work.exists()
-    put_away(work, tmp_path / "results", None)
-    assert not work.exists()
+    remember(folder / OUTBOX_JOURNAL, Plan("writing", half, disk_of(nas)))
+    with hanging(nas):
+        work()
+        assert folder.exists()
+    work()
+    assert not folder.exists()
     assert not half.exists()
+
+
+def test_a_cancelled_job_is_cleaned_up_after_as_soon_as_its_outbox_answers(nas, tmp_path, work):
+    work()
+    ledger = open_for_writing(tmp_path / "state")
+    facts.remember(ledger, PAUSED, "ann")
+    (job,) = jobs.admit(ledger, [(Arrival("r", b"/in/a.wav", Stat(1, 2, 3)), b"a.wav")], 1.0)
+    ledger.close()
+    folder = tmp_path / f"state/work/{job.id}"
+    folder.mkdir()
+    remember(folder / OUTBOX_JOURNAL, Plan("writing", nas / ".stemd-1-half", disk_of(nas)))
+    service = Service(load(tmp_path / "config.toml"), pool=FakeWorkers())
+    daemon = threading.Thread(target=service.run, daemon=True)
+    asking = open_for_asking(tmp_path / "state")
+    try:
+        with hanging(nas):
+            daemon.start()
+            number = requests.ask(asking, "cancel", who="ann", now=1.0, job=job.id, details={})
+            wait_for(lambda: requests.find(asking, number).ok)
+            assert folder.exists()
+        wait_for(lambda: not folder.exists())
+    finally:
+        asking.close()
+        service.stop()
+        daemon.join(30)
 
 
 def test_an_outbox_that_hangs_keeps_no_other_rule_from_delivering(nas, tmp_path, monkeypatch):
@@ -87,8 +116,8 @@ def test_an_outbox_that_hangs_keeps_no_other_rule_from_delivering(nas, tmp_path,
         wait_for(lambda: len([*tmp_path.glob("out2/*/manifest.json")]) == 2)
         asking = open_for_asking(tmp_path / "state")
         wait_for(lambda: any("stands still" in job["reason"] for job in status(tmp_path / "state", asking)["waiting"]))
-        facts = status(tmp_path / "state", asking)
-        assert [stage["rule"] for stage in facts["running"] if stage["still"] > 0.5] == ["r"]
+        told = status(tmp_path / "state", asking)
+        assert [stage["rule"] for stage in told["running"] if stage["still"] > 0.5] == ["r"]
         asking.close()
     daemon.join(60)
     assert codes == [0]

@@ -68,7 +68,7 @@ class Service:
             "reading the mail": self._take_mail, "reloading": self._reload_if_wanted, "writing down": self._settle_all,
             "answering requests": self._answer_requests, "looking at inboxes": self._look_at_inboxes,
             "measuring headroom": self._measure, "starting work": self._start_work, "starting hooks": self._start_hooks,
-            "ending idle workers": self._rest, "telling the state": self._tell,
+            "ending idle workers": self._rest, "cleaning up": self._clear_up, "telling the state": self._tell,
         }  # fmt: skip
         self._pulse = Pulse()
         self._heartbeat = Heartbeat(self._pulse)
@@ -218,6 +218,9 @@ class Service:
 
     def _rest(self) -> None:
         self.pool.drop_idle(self.settings.daemon.idle_unload)
+
+    def _clear_up(self) -> None:
+        self.endings.finish_clearing()
 
     def _settle(self, item: Ended | Called | Look | str) -> None:
         """Take in what a thread has posted. What cannot be written down yet stays first in the line."""

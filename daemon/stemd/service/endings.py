@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import time
+from concurrent.futures import wait
+from functools import partial
 from typing import TYPE_CHECKING
 
 from loguru import logger
 
-from stemd import flow
+from stemd import flow, patience
 from stemd.errors import EnvironmentFault
 from stemd.files.presence import gone
 from stemd.ledger import albums, facts, jobs, stopping
@@ -16,8 +18,11 @@ from stemd.model import Stage, Status, Withdrawn
 from stemd.results import trim
 from stemd.service.folders import put_away
 from stemd.service.logbook import about, log_end, shown
+from stemd.stages import deliver
 
 if TYPE_CHECKING:
+    from concurrent.futures import Future
+
     from stemd.ledger import Ledger
     from stemd.model import Change, Job
     from stemd.service.inboxes import Inboxes
@@ -30,6 +35,7 @@ class Endings:
 
     def __init__(self, ledger: Ledger, runner: Runner, inboxes: Inboxes, planning: Planning) -> None:
         self.failed = 0
+        self._clearing: dict[int, Future[bool]] = {}
         self._ledger, self._runner, self._inboxes, self._planning = ledger, runner, inboxes, planning
 
     def write_down(self, ended: Ended) -> None:
@@ -65,8 +71,23 @@ class Endings:
         self._planning.dispatch.forget(job)
 
     def clear(self, job: Job) -> None:
-        """Put away what was kept for a job that has ended; what cannot be moved now is tidied at the next start."""
+        """Put away what was kept for a job that has ended, as soon as its share has answered."""
         self.forget(job.id)
+        folder = self._runner.work_folder / str(job.id)
+        self._clearing[job.id] = patience.put(partial(deliver.forget, folder))
+        wait([self._clearing[job.id]], patience.HANGS)
+        self.finish_clearing()
+
+    def finish_clearing(self) -> None:
+        """Put the folders of those away that have left nothing on any share any more."""
+        for number in [number for number, taken_back in self._clearing.items() if taken_back.done()]:
+            del self._clearing[number]
+            job = jobs.get(self._ledger, number)
+            if job.status.ended:
+                self._put_away(job)
+
+    def _put_away(self, job: Job) -> None:
+        """What cannot be moved now is tidied at the next start."""
         try:
             put_away(self._runner.work_folder / str(job.id), self._runner.results, job)
             limit = self._planning.dispatch.settings.daemon.results_gb * 1e9

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 from loguru import logger
 
 from stemd import patience
-from stemd.errors import EnvironmentFault, StemdError
+from stemd.errors import StemdError
 from stemd.files import drop_tree
 from stemd.ledger import jobs
 from stemd.model import Status
@@ -56,13 +56,8 @@ def _make(folder: Path, home: Path) -> None:
 def put_away(folder: Path, results: Path, job: Job | None) -> None:
     """Keep a finished job's folder beside its stems, for another delivery; drop that of any other ended job.
 
-    Raises EnvironmentFault, also for a share that hangs: nothing of the job's folder is touched then.
+    What it has left on shares is to be taken back before: `deliver.forget`. Raises EnvironmentFault, OSError.
     """
-    if not patience.ask({folder: partial(deliver.forget, folder)}):
-        raise EnvironmentFault(
-            "outbox-hangs", f"the share that job folder {folder.name} was delivered to does not answer",
-            "what is left of it is cleaned up at the next start",
-        )  # fmt: skip
     if job is not None and job.status is Status.DONE and job.twin is None and (results / job.key / REPORT).exists():
         deliver.strip(folder)
         put_by(folder, results / job.key)
@@ -70,11 +65,14 @@ def put_away(folder: Path, results: Path, job: Job | None) -> None:
 
 
 def tidy(state: Path, ledger: Ledger) -> None:
-    """Put the work folders of jobs that have ended away, and remove separations that were not finished."""
+    """Put the work folders of jobs that have ended away, and remove separations that were not finished.
+
+    A job that has left something on a share that hangs is put away at a later start.
+    """
     known = {str(job.id): job for job in jobs.select(ledger)}
     for folder in (state / "work").iterdir():
         job = known.get(folder.name)
-        if job is None or job.status.ended:
+        if (job is None or job.status.ended) and patience.ask({folder: partial(deliver.forget, folder)}):
             try:
                 put_away(folder, state / "results", job)
             except StemdError as fault:
