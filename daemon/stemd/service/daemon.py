@@ -263,6 +263,7 @@ class Service:
         now = time.monotonic()
         if now < self._next_plan:
             return
+        self.runner.warn()
         for start in self.planning.plan(self.runner.running, time.time(), self.paused):
             written = self.settings.rule(start.rule)
             if written is not None:

@@ -54,6 +54,7 @@ class Running:
     """A stage at work. Times are monotonic seconds.
 
     fraction: done, 0 to 1. details: its worker's last words. moved: when they came; None before the first.
+    warned: whether the log tells that it stands still.
     """
 
     job: Job
@@ -63,12 +64,13 @@ class Running:
     fraction: float = 0.0
     details: Mapping[str, Any] = field(default_factory=dict)
     moved: float | None = None
+    warned: bool = False
 
     def tell(self, fraction: float, details: Mapping[str, Any]) -> None:
         """Note the progress."""
         if self.moved is None:
             about(self.job).debug("first word of progress")
-        self.fraction, self.details, self.moved = fraction, details, time.monotonic()
+        self.fraction, self.details, self.moved, self.warned = fraction, details, time.monotonic(), False
 
     def still(self, now: float) -> float:
         """Seconds for which a stage at work on shares has stood still; 0 while it moves, or its worker is watched."""
@@ -97,6 +99,13 @@ class Runner:
             job, rule, folder, self.results, self._children, running.stop, running.tell, start.rung, limit, beside
         )
         threading.Thread(target=self._run, args=(work, running), name=f"{job.stage}-{job.id}", daemon=True).start()
+
+    def warn(self) -> None:
+        """Say in the log, once, of each stage that stands still."""
+        for running in self.running.values():
+            if not running.warned and running.still(time.monotonic()):
+                running.warned = True
+                about(running.job).warning("{} stands still: does the share of its rule hang?", shown(running.job))
 
     def finish(self, ended: Ended) -> None:
         """Take an ended stage off the list."""
