@@ -11,6 +11,8 @@ from workers import FakeWorkers
 
 from stemd import patience
 from stemd.config import load
+from stemd.doctor import folders
+from stemd.doctor.examine import examine
 from stemd.files.plan import Plan, disk_of, remember
 from stemd.files.presence import gone
 from stemd.ledger import facts, jobs, open_for_asking, open_for_writing, requests
@@ -64,6 +66,16 @@ def test_what_lies_on_a_hanging_share_counts_as_being_there(nas, tmp_path):
     assert gone([far, missing]) == {far, missing}
     with hanging(nas):
         assert gone([far, missing]) == {missing}
+
+
+def test_the_examination_names_the_folder_and_tries_the_others(nas, tmp_path, monkeypatch):
+    monkeypatch.setattr(folders, "_PATIENCE", 1.0)
+    (tmp_path / "config.toml").write_text(TOP + RULE.replace('"out"', '"nas"'))
+    with hanging(nas):
+        found = {each.area: each for each in examine(lambda: tmp_path / "config.toml")}
+    assert found["outbox r"].text == f"{nas} does not answer: its share hangs"
+    assert found["inbox r"].level == "ok"
+    assert found["state folder"].level == "ok"
 
 
 def test_a_job_is_cleaned_up_after_once_its_outbox_answers(nas, tmp_path, work):

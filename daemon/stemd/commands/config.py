@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import shutil
 from functools import partial
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
 import typer
 
@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     from stemd.config import Settings
     from stemd.model import Rule
 
+_PATIENCE: Final = 5.0  # seconds: a sleeping disk wakes in them
 app = typer.Typer(no_args_is_help=True, help="Check and show the configuration.")
 
 
@@ -58,7 +59,7 @@ def presets() -> None:
 def warnings(settings: Settings) -> Iterator[str]:
     """Say what of the outside world would keep rules from working at present."""
     home = settings.path.parent
-    told = patience.ask({rule.name: partial(_folders, rule, home) for rule in settings.rules})
+    told = patience.ask({rule.name: partial(_folders, rule, home) for rule in settings.rules}, _PATIENCE)
     for rule in settings.rules:
         silent = ["a folder of it does not answer: does its share hang?"]
         yield from (f'rule "{rule.name}": {text}' for text in told.get(rule.name, silent))

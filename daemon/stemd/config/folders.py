@@ -16,7 +16,8 @@ if TYPE_CHECKING:
     from stemd.model import Rule
 
 _OWN = {"review": "_review", "failed": "_failed", "archive": "_done"}
-_PATIENCE: Final = 1.0  # seconds for all folders together; a hanging share's links are then taken for folders
+_PATIENCE: Final = 5.0
+"""Seconds for all folders together: a sleeping disk wakes in them. A share that hangs on keeps its links unfollowed."""
 
 
 def overlaps(rules: Sequence[tuple[int, Rule]], state_dir: Path, models: Path | None) -> Iterator[Mistake]:

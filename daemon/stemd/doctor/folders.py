@@ -8,7 +8,7 @@ import time
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, NamedTuple
 
-from stemd import patience, tools
+from stemd import tools
 from stemd.config import made_by_daemon
 from stemd.doctor.finding import Finding, ok, problem, warning
 from stemd.errors import StemdError
@@ -24,6 +24,7 @@ if TYPE_CHECKING:
 _GIB = 1 << 30
 _LITTLE, _NONE = 10 * _GIB, _GIB
 _SKEW = 5.0
+_PATIENCE = 8.0  # seconds: a sleeping disk wakes in them
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,7 +66,7 @@ def places(settings: Settings) -> list[Place]:
 def hangs(place: Place) -> bool:
     """Whether a folder does not answer at all. Asks by another process: a thread that hangs could not change users."""
     try:
-        tools.run(["stat", "--", str(place.folder)], timeout=patience.HANGS)
+        tools.run(["stat", "--", str(place.folder)], timeout=_PATIENCE)
     except StemdError as fault:
         return fault.code in {"timeout", "stuck"}
     return False
