@@ -11,6 +11,8 @@ if TYPE_CHECKING:
 
 HANGS: Final = 2.0
 """Seconds without an answer after which a share is taken to hang."""
+STILL: Final = 60.0
+"""Seconds without a step forward after which work on a share, slow as it may be, is taken to hang as well."""
 
 Key = TypeVar("Key")
 Answer = TypeVar("Answer")

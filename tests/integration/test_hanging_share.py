@@ -17,7 +17,6 @@ from stemd.files.plan import Plan, disk_of, remember
 from stemd.files.presence import gone
 from stemd.ledger import facts, jobs, open_for_asking, open_for_writing, requests
 from stemd.model import Arrival, Change, Stage, Stat, Status
-from stemd.service import runner
 from stemd.service.answers import PAUSED
 from stemd.service.daemon import Service
 from stemd.stages.copies import OUTBOX_JOURNAL
@@ -113,6 +112,8 @@ def test_a_cancelled_job_is_cleaned_up_after_as_soon_as_its_outbox_answers(nas, 
             daemon.start()
             number = requests.ask(asking, "cancel", who="ann", now=1.0, job=job.id, details={})
             wait_for(lambda: requests.find(asking, number).ok)
+            again = requests.ask(asking, "retry", who="ann", now=1.0, job=job.id, details={})
+            wait_for(lambda: "is still being taken back" in requests.find(asking, again).answer)
             assert folder.exists()
         wait_for(lambda: not folder.exists())
     finally:
@@ -122,7 +123,7 @@ def test_a_cancelled_job_is_cleaned_up_after_as_soon_as_its_outbox_answers(nas, 
 
 
 def test_an_outbox_that_hangs_keeps_no_other_rule_from_delivering(nas, tmp_path, monkeypatch, said):
-    monkeypatch.setattr(runner, "HANGS", 2.0)
+    monkeypatch.setattr(patience, "STILL", 2.0)
     near = RULE.replace('"r"', '"near"').replace('"in"', '"in2"').replace('"out"', '"out2"')
     text = TOP + RULE.replace('"out"', '"nas"') + near
     (tmp_path / "config.toml").write_text(text)

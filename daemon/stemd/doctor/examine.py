@@ -68,7 +68,7 @@ def _checks(
 def _folders(settings: Settings, unit: Mapping[str, str]) -> list[Finding]:
     """Try the folders, with the rights of the service's user where root examines."""
     places = folders.places(settings)
-    silent = [place for place in places if folders.hangs(place)]
+    silent = folders.silent(places)
     found = [
         problem(place.area, f"{place.folder} does not answer: its share hangs", "see to the server and the network")
         for place in silent

@@ -6,9 +6,10 @@ import os
 import shutil
 import time
 from dataclasses import dataclass
+from functools import partial
 from typing import TYPE_CHECKING, NamedTuple
 
-from stemd import tools
+from stemd import patience, tools
 from stemd.config import made_by_daemon
 from stemd.doctor.finding import Finding, ok, problem, warning
 from stemd.errors import StemdError
@@ -16,7 +17,7 @@ from stemd.files import free_bytes, rename_noreplace
 from stemd.mounts import filesystem
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Callable, Iterator, Sequence
     from pathlib import Path
 
     from stemd.config import Settings
@@ -63,10 +64,16 @@ def places(settings: Settings) -> list[Place]:
     return found
 
 
-def hangs(place: Place) -> bool:
-    """Whether a folder does not answer at all. Asks by another process: a thread that hangs could not change users."""
+def silent(found: Sequence[Place]) -> list[Place]:
+    """Find those that do not answer at all."""
+    told = patience.ask({place: partial(_hangs, place.folder) for place in found}, 2 * _PATIENCE)
+    return [place for place in found if told.get(place, True)]
+
+
+def _hangs(folder: Path) -> bool:
+    """Ask by another process: a thread of this one that hangs would keep it from changing users."""
     try:
-        tools.run(["stat", "--", str(place.folder)], timeout=_PATIENCE)
+        tools.run(["stat", "--", str(folder)], timeout=_PATIENCE)
     except StemdError as fault:
         return fault.code in {"timeout", "stuck"}
     return False

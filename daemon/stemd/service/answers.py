@@ -78,6 +78,7 @@ def _retry(asked: Asked) -> str:
             "not-now", f"job {job.id} is {job.status}; only what waits, failed or is held is tried again",
             f"see: stemd why {job.id}",
         )  # fmt: skip
+    asked.service.endings.check_cleared(job)
     try:
         seen = patience.ask({job.path: partial(os.lstat, job.path)})
     except OSError as fault:
@@ -156,6 +157,7 @@ def _redeliver(asked: Asked) -> str:
             "not-now", f"job {job.id} is {job.status}; only what was delivered is delivered once more",
             f"see: stemd why {job.id}",
         )  # fmt: skip
+    asked.service.endings.check_cleared(job)
     make_ready(asked.service.state, job, _rule_of(asked, job), facts.artifacts(asked.service.ledger, job.id))
     asked.change(job, flow.redelivered(asked.who))
     return f"job {job.id}: {told}"

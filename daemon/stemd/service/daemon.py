@@ -24,7 +24,7 @@ from stemd.results import beside
 from stemd.service import answers
 from stemd.service import live as describe
 from stemd.service.endings import Endings
-from stemd.service.folders import prepare, tidy
+from stemd.service.folders import left_over, prepare, tidy
 from stemd.service.heartbeat import Heartbeat
 from stemd.service.hooks import Called, Hooks
 from stemd.service.inboxes import Inboxes, summary
@@ -138,6 +138,7 @@ class Service:
         self._follow_inboxes()
         self.planning = Planning(self.settings, self.ledger, self.pool, self.state)
         self.endings = Endings(self.ledger, self.runner, self.inboxes, self.planning)
+        self.endings.clear(*left_over(self.state, self.ledger))
         self.hooks = Hooks(self.ledger, self._mail.put)
         self.paused = facts.setting(self.ledger, answers.PAUSED)
         self._greet()
@@ -359,8 +360,8 @@ class Service:
         logger.info("stopping")
         self.runner.stop_all()
         self.hooks.stop_all()
-        for left_over in self._unsettled:
-            self._write_down(left_over)
+        for item in self._unsettled:
+            self._write_down(item)
         deadline = time.monotonic() + _PATIENCE
         while (self.runner.running or self.hooks.running) and (left := deadline - time.monotonic()) > 0:
             with contextlib.suppress(queue.Empty):

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 from loguru import logger
 
 from stemd import flow, patience
-from stemd.errors import EnvironmentFault
+from stemd.errors import EnvironmentFault, StemdError
 from stemd.files.presence import gone
 from stemd.ledger import albums, facts, jobs, stopping
 from stemd.ledger.jobs import Stale
@@ -70,13 +70,22 @@ class Endings:
         self._runner.forget(job)
         self._planning.dispatch.forget(job)
 
-    def clear(self, job: Job) -> None:
-        """Put away what was kept for a job that has ended, as soon as its share has answered."""
-        self.forget(job.id)
-        folder = self._runner.work_folder / str(job.id)
-        self._clearing[job.id] = patience.put(partial(deliver.forget, folder))
-        wait([self._clearing[job.id]], patience.HANGS)
+    def clear(self, *ended: Job) -> None:
+        """Put away what was kept for jobs that have ended, of each as soon as its share has answered."""
+        for job in ended:
+            self.forget(job.id)
+            folder = self._runner.work_folder / str(job.id)
+            self._clearing[job.id] = patience.put(partial(deliver.forget, folder))
+        wait([self._clearing[job.id] for job in ended], patience.HANGS)
         self.finish_clearing()
+
+    def check_cleared(self, job: Job) -> None:
+        """Refuse to begin anew with a job of which something is still being taken back. Raises StemdError."""
+        if job.id in self._clearing:
+            raise StemdError(
+                "share-hangs", f"what job {job.id} has left on a share is still being taken back",
+                "ask again once the share answers",
+            )  # fmt: skip
 
     def finish_clearing(self) -> None:
         """Put the folders of those away that have left nothing on any share any more."""

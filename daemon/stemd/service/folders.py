@@ -53,29 +53,31 @@ def _make(folder: Path, home: Path) -> None:
         logger.warning("the folder {} is not there and cannot be made: {}", folder, fault.strerror)
 
 
-def put_away(folder: Path, results: Path, job: Job | None) -> None:
+def put_away(folder: Path, results: Path, job: Job) -> None:
     """Keep a finished job's folder beside its stems, for another delivery; drop that of any other ended job.
 
     What it has left on shares is to be taken back before: `deliver.forget`. Raises EnvironmentFault, OSError.
     """
-    if job is not None and job.status is Status.DONE and job.twin is None and (results / job.key / REPORT).exists():
+    if job.status is Status.DONE and job.twin is None and (results / job.key / REPORT).exists():
         deliver.strip(folder)
         put_by(folder, results / job.key)
     drop_tree(folder)
 
 
-def tidy(state: Path, ledger: Ledger) -> None:
-    """Put the work folders of jobs that have ended away, and remove separations that were not finished.
+def left_over(state: Path, ledger: Ledger) -> list[Job]:
+    """Find the ended jobs whose folders a dead daemon has not put away."""
+    there = {folder.name for folder in (state / "work").iterdir()}
+    return [job for job in jobs.select(ledger) if job.status.ended and str(job.id) in there]
 
-    A job that has left something on a share that hangs is put away at a later start.
+
+def tidy(state: Path, ledger: Ledger) -> None:
+    """Remove the folders of jobs that the ledger does not know, and separations that were not finished.
+
+    A folder whose job has left something on a share that hangs stays until a later start.
     """
-    known = {str(job.id): job for job in jobs.select(ledger)}
+    known = {str(job.id) for job in jobs.select(ledger)}
     for folder in (state / "work").iterdir():
-        job = known.get(folder.name)
-        if (job is None or job.status.ended) and patience.ask({folder: partial(deliver.forget, folder)}):
-            try:
-                put_away(folder, state / "results", job)
-            except StemdError as fault:
-                logger.warning("{}: {}", fault.message, fault.hint)
+        if folder.name not in known and patience.ask({folder: partial(deliver.forget, folder)}):
+            drop_tree(folder)
     for folder in (state / "results").glob("*.tmp"):
         drop_tree(folder)

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Final
 
 from loguru import logger
 
+from stemd import patience
 from stemd.inbox import Look, Sighting, look, next_look, settle
 from stemd.mounts import UNKNOWN
 from stemd.watch import Watch
@@ -21,7 +22,6 @@ if TYPE_CHECKING:
 
 RESCAN_NETWORK: Final = 10.0
 _CALM: Final = 0.3  # seconds from an event to the look that it wakes: events come in bursts
-_HANGS: Final = 60.0  # seconds without a step forward after which a look means that the share hangs
 
 
 @dataclass(slots=True)
@@ -89,8 +89,8 @@ class Inboxes:
             if inbox.looking is None and inbox.due <= now:
                 inbox.looking = now
                 threading.Thread(target=self._look, args=(inbox,), name=f"look-{inbox.rule.name}", daemon=True).start()
-            elif inbox.looking is not None and now - inbox.looking > _HANGS and not inbox.offline:
-                self._set_offline(inbox, f"does not answer for {_HANGS:.0f} s")
+            elif inbox.looking is not None and now - inbox.looking > patience.STILL and not inbox.offline:
+                self._set_offline(inbox, f"does not answer for {patience.STILL:.0f} s")
 
     def _look(self, inbox: Inbox) -> None:
         def moved() -> None:

@@ -7,6 +7,7 @@ import time
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Final
 
+from stemd import patience
 from stemd.errors import EnvironmentFault, OutOfMemory, StemdError, Stopping, WorkerFault
 from stemd.model import Failed, Job, Outcome, Retry, Stage
 from stemd.service.logbook import about, shown
@@ -31,8 +32,6 @@ STAGES: Final[Mapping[Stage, Callable[[Work], Outcome]]] = {
     Stage.RETIRE: retire.run,
 }
 
-HANGS: Final = 60.0
-"""Seconds without a step forward after which a stage at work on a share is taken to hang, as the share does."""
 _ON_SHARES: Final = frozenset({Stage.TAKE, Stage.DELIVER, Stage.RETIRE})
 _AGAIN: Final = 2.0  # seconds before a worker that failed is asked again
 _MOST: Final = 60.0  # seconds between two looks at a fault of the surroundings
@@ -75,7 +74,7 @@ class Running:
     def still(self, now: float) -> float:
         """Seconds for which a stage at work on shares has stood still; 0 while it moves, or its worker is watched."""
         seconds = now - (self.since if self.moved is None else self.moved)
-        return seconds if self.start.stage in _ON_SHARES and seconds > HANGS else 0.0
+        return seconds if self.start.stage in _ON_SHARES and seconds > patience.STILL else 0.0
 
 
 class Runner:
