@@ -22,13 +22,13 @@ class Shape:
     """What decides a network's size: 2.8 million parameters as it stands, 5.7 MB in float16.
 
     The outermost layers give four bins of both sides for each of four stems at a time, 32 numbers, and are
-    therefore wide rather than deep. The spectral branch estimates magnitudes and keeps the mixture's phase
-    (`cac` off): complex spectra as channels learn more slowly, with a mean loss (vocals weighing four) of 1.12 over
-    steps 251 to 300 of two crops where magnitudes had 1.00. The phase is a limit too: true magnitudes would improve
-    the vocals of the 26 sung held-out songs by 15.9 dB (median), and no more. Residual convolutions (`dconv`) let a bin see half a
-    second to either side of it. Demucs's Wiener filter (`wiener_iters`) is left out, although it would make shares
-    of the mixture out of magnitudes: it takes bins that are exactly zero for ones, and is loud where a recording
-    is digitally silent.
+    therefore wide rather than deep. The spectral branch estimates magnitudes and keeps the mixture's phase (`cac`
+    off): complex spectra as channels learn more slowly, with a mean loss (vocals weighing four) of 1.12 over steps
+    251 to 300 of two crops where magnitudes had 1.00. The phase is a limit too: true magnitudes would improve the
+    vocals of the 26 sung held-out songs by 15.9 dB (median), and no more. Residual convolutions (`dconv`) let a bin
+    see half a second to either side of it. Demucs's Wiener filter (`wiener_iters`) is left out, although it would
+    make shares of the mixture out of magnitudes: it takes bins that are exactly zero for ones, and is loud where a
+    recording is digitally silent.
     """
 
     channels: int = 24
