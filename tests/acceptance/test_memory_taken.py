@@ -70,10 +70,10 @@ while sys.stdin.readline():
 def test_another_program_takes_the_memory_of_the_group(group, stemd, tone):
     """The kernel kills the engine and neither the daemon nor the other program; the job goes on when memory is back."""
     stemd.configure(DELIVER, shifts=8)
-    tone(stemd.home / "in/song.wav", 12)
     stemd.start()
     stemd.wait_until(lambda: "works by" in stemd.log)
     (group / "cgroup.procs").write_text(str(stemd.daemon.pid))
+    tone(stemd.home / "in/song.wav", 12)  # an engine that is started before is not in the group
     first = stemd.wait_until(lambda: engine(stemd))
     assert stemd.json("status")["headroom"]["ram_total"] == 1536 * MIB
     use = int((group / "memory.usage_in_bytes").read_text())
