@@ -57,7 +57,7 @@ def _finished(job: Job, outcome: Finished) -> Change:
         return Change(following, Status.WAITING, text, reasons=heard, facts=outcome)
     if job.failing:
         return Change(job.stage, Status.FAILED, text, code=job.code, reason=job.reason, hint=job.hint, facts=outcome)
-    return Change(job.stage, Status.DONE, text, reason=job.reason, facts=outcome)
+    return Change(job.stage, Status.DONE, text, reason=_same_as(job.twin) if job.twin else "", facts=outcome)
 
 
 def _held(job: Job, outcome: Held) -> Change:
@@ -106,8 +106,9 @@ def failing(job: Job, fault: Failed) -> Change:
 def _put_aside(job: Job, fault: Failed) -> Change:
     stage, status = (Stage.RETIRE, Status.FAILED) if job.stage is Stage.RETIRE else (Stage.RETIRE, Status.WAITING)
     return Change(
-        stage, status, f"{job.stage}: {fault.message}", code=fault.code, reason=fault.message, hint=fault.hint
-    )
+        stage, status, f"{job.stage}: {fault.message}", code=fault.code, reason=fault.message, hint=fault.hint,
+        failing=True,
+    )  # fmt: skip
 
 
 def _not_looked(why: str) -> Change:
@@ -129,8 +130,12 @@ def recovered(job: Job) -> Change:
 
 def duplicate(twin: Job) -> Change:
     """A second file of a content that `twin` answers for: only its source is left to retire."""
-    text = f"same recording as job {twin.id}"
+    text = _same_as(twin.id)
     return Change(Stage.RETIRE, Status.WAITING, text, reason=text, twin=twin.id)
+
+
+def _same_as(twin: int) -> str:
+    return f"same recording as job {twin}"
 
 
 def answered(job: Job, twin: Job) -> Change | None:
@@ -144,7 +149,7 @@ def answered(job: Job, twin: Job) -> Change | None:
 
 def retried(text: str) -> Change:
     """From the beginning, with a clean slate."""
-    return Change(Stage.TAKE, Status.WAITING, text, approved=False, twin=0, present=Result())
+    return Change(Stage.TAKE, Status.WAITING, text, approved=False, twin=0, failing=False, present=Result())
 
 
 def held(job: Job, reason: str, code: str) -> Change:

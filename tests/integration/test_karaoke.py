@@ -193,7 +193,7 @@ def test_they_stay_for_another_recording_of_the_name(studio: Studio, karaoke: An
 
 def test_with_a_song_that_cannot_be_used_they_are_put_aside(studio: Studio, karaoke: Any) -> None:
     work = karaoke(BOTH, "song.cdg", "song.lrc")
-    retired(work, code="damaged", reason="it is damaged", hint="mend it")
+    retired(work, failing=True, code="damaged", reason="it is damaged", hint="mend it")
     names = {"song.wav", "song.wav.error.txt", "song.cdg", "song.lrc"}
     assert in_inbox(studio) == {f"_failed/{name}" for name in names}
 

@@ -55,7 +55,7 @@ def test_a_source_that_was_taken_away_is_dealt_with(studio, inbox):
 
 @pytest.mark.parametrize("failing", [False, True])
 def test_an_inbox_that_is_not_mounted_is_waited_for(studio, inbox, failing):
-    facts = {"code": "damaged", "reason": "it is damaged", "hint": "mend it"} if failing else {}
+    facts = {"failing": True, "code": "damaged", "reason": "it is damaged", "hint": "mend it"} if failing else {}
     work = taken(studio, saved(inbox), facts)
     away = inbox.rename(studio.root / "elsewhere")
     inbox.mkdir()  # what is seen of a mount point while nothing is mounted
@@ -108,7 +108,7 @@ def test_the_marker_goes_whatever_becomes_of_the_source(studio, inbox, kept):
 
 def test_a_sender_is_told_what_failed(studio, inbox):
     source, marker = saved(inbox), saved(inbox, "song.wav.ready", b"")
-    failing = {"code": "damaged", "reason": "it is damaged", "hint": "mend it"}
+    failing = {"failing": True, "code": "damaged", "reason": "it is damaged", "hint": "mend it"}
     retire.run(taken(studio, source, failing, ready="marker"))
     assert not marker.exists()
     assert "it is damaged" in (inbox / "song.wav.error.txt").read_text()
@@ -140,7 +140,8 @@ def test_who_asked_for_nothing_is_not_answered(studio, inbox):
 
 def test_a_name_without_room_for_an_ending_is_put_aside_with_a_note(studio, inbox):
     source = saved(inbox, "x" * 251 + ".wav")
-    retire.run(taken(studio, source, {"code": "damaged", "reason": "it is damaged", "hint": "mend it"}))
+    failing = {"failing": True, "code": "damaged", "reason": "it is damaged", "hint": "mend it"}
+    retire.run(taken(studio, source, failing))
     note = next((inbox / "_failed").glob("*.error.txt"))
     assert len(note.name) == 255
     assert "it is damaged" in note.read_text()

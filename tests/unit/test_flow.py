@@ -62,8 +62,8 @@ def test_a_redelivery_waits_for_its_surroundings_and_outlasts_the_daemon():
         (at(Stage.SEPARATE), Held(("needs 5.1 GiB GPU, 3.2 free",)), Stage.SEPARATE, Status.HELD),
         # What cannot succeed has its source put aside before it is FAILED.
         (at(Stage.NORMALISE), BAD, Stage.RETIRE, Status.WAITING),
-        (at(Stage.RETIRE, code="no-audio"), Finished(), Stage.RETIRE, Status.FAILED),
-        (at(Stage.RETIRE, code="no-audio"), BAD, Stage.RETIRE, Status.FAILED),
+        (at(Stage.RETIRE, failing=True), Finished(), Stage.RETIRE, Status.FAILED),
+        (at(Stage.RETIRE, failing=True), BAD, Stage.RETIRE, Status.FAILED),
         (at(Stage.TAKE), Withdrawn("vanished", "gone"), Stage.TAKE, Status.CANCELLED),
         (at(Stage.SEPARATE), Retry(5, "engine died", counts=True), Stage.SEPARATE, Status.WAITING),
         (at(Stage.SEPARATE, attempts=3), Retry(5, "engine died", counts=True), Stage.RETIRE, Status.WAITING),
@@ -114,9 +114,19 @@ def test_a_fault_of_the_surroundings_costs_no_attempt():
 
 
 def test_a_failing_job_keeps_its_fault_while_the_failed_folder_is_full():
-    failing = at(Stage.RETIRE, code="no-audio", reason="a.wav holds no audio", hint="send a recording")
+    failing = at(Stage.RETIRE, failing=True, code="no-audio", reason="a.wav holds no audio", hint="send a recording")
     change = flow.after(failing, Retry(60, "failed folder full", counts=False, code="failed-full"))
     assert (change.code, change.reason, change.hint) == (failing.code, failing.reason, failing.hint)
+
+
+def test_what_was_delivered_is_done_however_long_its_source_could_not_be_put_away():
+    change = flow.after(at(Stage.RETIRE), Retry(60, "no space left", counts=False, code="archive-full"))
+    assert (change.status, change.code, change.reason) == (Status.WAITING, "archive-full", "no space left")
+    waited = at(Stage.RETIRE, code=change.code, reason=change.reason)
+    done = flow.after(waited, Finished())
+    assert (done.status, done.code, done.reason) == (Status.DONE, "", "")
+    of_a_twin = flow.after(replace(waited, twin=3), Finished())
+    assert (of_a_twin.status, of_a_twin.reason) == (Status.DONE, "same recording as job 3")
 
 
 def test_a_finished_stage_begins_the_next_with_a_clean_slate():
@@ -146,6 +156,7 @@ jobs = st.builds(
     reasons=st.sampled_from([(), ("listen",)]),
     approved=st.booleans(),
     code=st.sampled_from(["", "no-audio"]),
+    failing=st.booleans(),
 )
 
 
@@ -170,5 +181,6 @@ def test_no_job_is_worked_on_for_ever_unless_its_surroundings_are_at_fault(said)
         job = replace(
             running, stage=change.stage, status=change.status, attempts=change.attempts, code=change.code,
             reasons=job.reasons if change.reasons is None else change.reasons,
+            failing=job.failing if change.failing is None else change.failing,
         )  # fmt: skip
     assert starts <= flow.MAX_ATTEMPTS * (len(Stage) + 1)

@@ -116,6 +116,8 @@ def _columns(job: Job, change: Change, now: float) -> dict[str, Any]:
         columns["approved"] = change.approved
     if change.again is not None:
         columns["again"] = change.again
+    if change.failing is not None:
+        columns["failing"] = change.failing
     if change.twin is not None:
         columns["twin"] = change.twin or None
     if change.present is not None:
@@ -297,6 +299,7 @@ def _job(row: dict[str, Any]) -> Job:
         "path": bytes(row["path"]), "name": bytes(row["name"]), "stage": Stage(row["stage"]),
         "status": Status(row["status"]), "reasons": tuple(json.loads(row["reasons"])),
         "approved": bool(row["approved"]), "again": bool(row["again"]),
+        "failing": bool(row["failing"]),
         "others": tuple(Result(**{**other, "reasons": tuple(other["reasons"])}) for other in json.loads(row["others"])),
     }  # fmt: skip
     return Job(stat=stat, **row)

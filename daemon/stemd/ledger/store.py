@@ -34,7 +34,7 @@ COLUMNS = {
     "job": (
         "id", "rule", "path", "name", "size", "mtime_ns", "ctime_ns", "stage", "status", "sha256", "recipe", "key",
         "attempts", "interruptions", "due", "code", "reason", "hint", "reasons", "approved", "twin", "result", "preset",
-        "model", "others", "seconds", "again", "created", "changed",
+        "model", "others", "seconds", "again", "failing", "created", "changed",
     ),
     "arrival": ("rule", "path", "size", "mtime_ns", "ctime_ns", "seen", "job"),
     "event": ("id", "at", "job", "stage", "status", "text", "code"),

@@ -88,6 +88,7 @@ class Job:
     result, preset, model: which of its results the job is at, and what that is made with instead of the rule's own.
     others: its other results, kept beside it until one is approved.
     again: whether it was delivered before, and its files are made once more from the kept result.
+    failing: whether only its source is still to be put aside before the job is FAILED.
     seconds: length of the recording; 0 until NORMALISE has read it.
     created, changed: Unix time in seconds.
     """
@@ -117,6 +118,7 @@ class Job:
     others: tuple[Result, ...] = ()
     seconds: float = 0.0
     again: bool = False
+    failing: bool = False
     created: float = 0.0
     changed: float = 0.0
 
@@ -134,11 +136,6 @@ class Job:
     def for_review(self) -> bool:
         """Whether the job's stems belong in the review folder until a person has decided."""
         return bool(self.reasons or self.others) and not self.approved
-
-    @property
-    def failing(self) -> bool:
-        """Whether only its source is still to be put aside before the job is FAILED."""
-        return self.stage is Stage.RETIRE and bool(self.code)
 
 
 @dataclass(frozen=True, slots=True)

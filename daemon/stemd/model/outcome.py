@@ -135,7 +135,7 @@ class Change:
     """The new place of a job, as `flow` decides it and the ledger writes it.
 
     text: the line of the story. delay: seconds until the job may start again.
-    reasons, approved, twin, again: None leaves them as they are; twin 0: none any more.
+    reasons, approved, twin, again, failing: None leaves them as they are; twin 0: none any more.
     present, others: the result that the job is at from now on, and the others; None leaves both as they are.
     facts: what the stage learned, to be kept.
     """
@@ -153,6 +153,7 @@ class Change:
     approved: bool | None = None
     twin: int | None = None
     again: bool | None = None
+    failing: bool | None = None
     present: Result | None = None
     others: tuple[Result, ...] = ()
     facts: Finished = field(default_factory=Finished)

@@ -125,7 +125,7 @@ class Planning:
 
     def _ready(self, job: Job, now: float) -> bool:
         """Whether a waiting job is the planner's to place; what its twin or the disk decides is settled here."""
-        if job.twin is not None:
+        if job.twin is not None and not job.failing:
             return self._answered(job, jobs.get(self._ledger, job.twin), now)
         lost = job.stage in _STEMS_NEEDED and not (self._state / "results" / job.key).is_dir()
         begun = job.stage not in {Stage.TAKE, Stage.RETIRE}
@@ -133,6 +133,7 @@ class Planning:
             text = "its files in the state folder are gone" + ("" if job.again else "; from the beginning")
             jobs.apply(self._ledger, job, flow.as_before(text) if job.again else flow.retried(text), now)
             about(job).warning("{}: {}", shown(job), text)
+            self.waits[job.id] = text
             return False
         return True
 
@@ -142,6 +143,7 @@ class Planning:
         if change is not None:
             jobs.apply(self._ledger, job, change, now)
             about(job).bind(code=change.code).log("ERROR" if change.code else "INFO", "{}: {}", shown(job), change.text)
+            self.waits[job.id] = change.text
             return False
         if twin.status is Status.DONE:
             return True
