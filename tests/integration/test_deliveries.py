@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import subprocess
 
 import pytest
@@ -10,9 +11,12 @@ from surroundings import TOP, record
 from workers import FakeWorkers, FlaggingWorkers
 
 from stemd.config import load
-from stemd.ledger import jobs, open_for_asking, requests
-from stemd.model import Status
+from stemd.flow import cancelled
+from stemd.inbox import stat_of
+from stemd.ledger import jobs, open_for_asking, open_for_writing, requests
+from stemd.model import Arrival, Status
 from stemd.results import bring_back
+from stemd.service import answers
 from stemd.service.daemon import Service
 
 DEFAULTS = '[defaults]\nmodel = "fake"\nsettle = 0.1\n'
@@ -228,3 +232,47 @@ def test_the_result_that_a_listener_has_chosen_is_delivered_again(house):
     told = [json.loads((house.home / f"r/out/{name}/manifest.json").read_text()) for name in ("song", "song (2)")]
     assert [manifest["result"] for manifest in told] == [{"number": 2, "preset": "draft"}] * 2
     assert told[0]["files"] == told[1]["files"]
+
+
+def test_every_copy_of_a_recording_that_cannot_be_used_is_put_aside(house):
+    house.rules(r="")
+    for name in ("a.wav", "b.wav", "c.wav"):
+        (house.home / "r/in" / name).write_bytes(b"no sound at all" * 50)
+    house.work(code=3)
+    assert [house.job(number).status for number in (1, 2, 3)] == [Status.FAILED] * 3
+    put_aside = {path.name for path in (house.home / "r/in/_failed").iterdir()}
+    assert put_aside == {f"{letter}.wav{end}" for letter in "abc" for end in ("", ".error.txt")}
+
+
+def test_a_file_that_is_back_after_a_restart_is_taken(house):
+    """A share went away before its file was taken, and came back after the machine had been started anew."""
+    house.rules(r="")
+    house.record("r")
+    source = house.home / "r/in/song.wav"
+    (house.home / "state").mkdir()
+    ledger = open_for_writing(house.home / "state")
+    arrival = Arrival("r", os.fsencode(source), stat_of(source.lstat()))
+    (job,) = jobs.admit(ledger, [(arrival, b"song.wav")], 1.0)
+    jobs.apply(ledger, job, cancelled(job, "song.wav was taken away before it was read", "vanished"), 2.0)
+    ledger.close()
+    house.work()
+    assert house.job(1).status is Status.DONE
+    assert "the file is back" in house.story(1)
+
+
+def test_words_and_names_that_are_no_text_stop_nobody(house):
+    house.network = FlaggingWorkers()
+    house.rules(r='stems = ["vocals", "no_vocals"]')
+    house.record("r", name="caf\udce9.wav")
+    house.work(code=3)
+    answer = house.ask("reject", 1, code=3, reason="zu laut f\udcfcr uns, \ud800")
+    assert answer.ok
+    assert house.job(1).reason == "rejected by ann: zu laut f\\udcfcr uns, \\ud800"
+    assert (house.home / "r/in/_failed/caf\udce9.wav").exists()
+
+
+def test_a_mistake_in_an_answer_is_told_to_whoever_asked(house, monkeypatch):
+    delivered(house)
+    monkeypatch.setitem(answers.VERBS, "redeliver", lambda _asked: 1 / 0)
+    answer = house.ask("redeliver", 1)
+    assert (answer.ok, answer.answer) == (False, "unexpected ZeroDivisionError: division by zero; see the daemon's log")

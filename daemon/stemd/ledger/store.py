@@ -18,7 +18,7 @@ from stemd.errors import EnvironmentFault, StemdError
 from stemd.mounts import filesystem
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterator, Sequence
 
 Columns: TypeAlias = Any
 """A peewee Table: its columns are attributes that only `COLUMNS` knows."""
@@ -59,6 +59,19 @@ class LedgerFull(EnvironmentFault):
             f"the ledger cannot be used: {why}",
             "free space below state_dir, or end the program that holds the file; it is tried again",
         )
+
+
+class _Database(SqliteDatabase):
+    """SQLite whose texts may hold what is not Unicode: half a name, a word from a terminal of another encoding."""
+
+    def execute_sql(self, sql: str, params: Sequence[Any] | None = None) -> Any:
+        """Run a statement; what is no text in a text goes in by its number, since SQLite refuses it."""
+        storable = None if params is None else tuple(map(_storable, params))
+        return super().execute_sql(sql, storable)  # type: ignore[no-untyped-call]
+
+
+def _storable(value: Any) -> Any:
+    return value.encode("utf-8", "backslashreplace").decode() if isinstance(value, str) else value
 
 
 @dataclass(frozen=True, slots=True)
@@ -138,9 +151,7 @@ def open_for_asking(state: Path) -> Ledger:
 
 def _connect(state: Path, mode: str) -> SqliteDatabase:
     pragmas = {"synchronous": "full", "foreign_keys": 1}
-    db = SqliteDatabase(
-        f"{path_of(state).absolute().as_uri()}?mode={mode}", uri=True, timeout=_PATIENCE, pragmas=pragmas
-    )
+    db = _Database(f"{path_of(state).absolute().as_uri()}?mode={mode}", uri=True, timeout=_PATIENCE, pragmas=pragmas)
     db.connect()
     return db
 

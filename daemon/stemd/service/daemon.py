@@ -256,6 +256,9 @@ class Service:
                 raise
             except StemdError as refusal:
                 ok, text = False, f"{refusal.message}; {refusal.hint}"
+            except Exception as mistake:  # noqa: BLE001 - whoever asks gets an answer, and the daemon goes on
+                logger.exception("{} asked to {}", request.who, request.verb)
+                ok, text = False, f"unexpected {type(mistake).__name__}: {mistake}; see the daemon's log"
             requests.answer(self.ledger, request, ok=ok, text=text, now=now)
             logger.info("{} asked to {}: {}", request.who, request.verb, text)
             self._next_plan = self._next_live = 0.0
