@@ -11,6 +11,7 @@ from surroundings import TOP, record
 from workers import FakeWorkers, FlaggingWorkers
 
 from stemd.config import load
+from stemd.errors import OutOfMemory
 from stemd.flow import cancelled
 from stemd.inbox import stat_of
 from stemd.ledger import jobs, open_for_asking, open_for_writing, requests
@@ -32,6 +33,13 @@ class Counting(FakeWorkers):
     def separate(self, request, work, stall=0.0):
         self.asked.append(tuple(request["stems"]))
         return super().separate(request, work, stall)
+
+
+class Starving(FakeWorkers):
+    """Memory runs out on every rung."""
+
+    def separate(self, request, work, stall=0.0):
+        raise OutOfMemory("out-of-memory", "memory ran out", "less is tried")
 
 
 class House:
@@ -258,6 +266,16 @@ def test_a_file_that_is_back_after_a_restart_is_taken(house):
     house.work()
     assert house.job(1).status is Status.DONE
     assert "the file is back" in house.story(1)
+
+
+def test_a_recording_for_which_memory_runs_out_on_every_rung_is_held(house):
+    house.network = Starving()
+    house.rules(r="")
+    house.record("r")
+    house.work(code=3)
+    job = house.job(1)
+    assert (job.status, job.code) == (Status.HELD, "out-of-memory")
+    assert "RAM" in job.reason
 
 
 def test_words_and_names_that_are_no_text_stop_nobody(house):

@@ -47,8 +47,10 @@ class Engines:
         """Find the largest rung that fits. A busy card is waited for; the CPU is for when no card has room."""
         need = candidate.need
         there = [_with_rest(option, need) for option in candidate.options if self._room.present(option.rung.device)]
+        if not candidate.options:
+            return Verdict(reason="memory ran out on every rung", impossible=True)
         if not there:
-            return Verdict(reason="needs a GPU, none is there" if candidate.options else "no way to run it is left")
+            return Verdict(reason="needs a GPU, none is there")
         possible = [option for option in there if not self._room.lack_for_ever(option.need, option.rung.device)]
         if not possible:
             return Verdict(reason=_never(there, self._room), impossible=True)
