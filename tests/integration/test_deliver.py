@@ -154,6 +154,14 @@ def test_what_speech_recognition_wants(studio: Studio, source: Path, noise: np.n
     assert int(stream["duration_ts"]) == 48000
 
 
+@pytest.mark.parametrize("keys", [{"format": "stem.m4a"}, {"remux": True}])
+def test_a_rule_that_has_come_to_ask_for_more_is_waited_for(studio: Studio, source: Path, keys: dict[str, Any]) -> None:
+    with pytest.raises(EnvironmentFault) as caught:
+        deliver.run(studio.separated(source, {"vocals": 0.5, "drums": 0.5}, **keys))
+    assert caught.value.code == "stems-missing"
+    assert not list(studio.outbox.iterdir())
+
+
 def test_a_mono_source_gives_mono_stems(studio: Studio, made: Make) -> None:
     file = made("mono.flac", "-ac", "1")
     files = delivered(studio, file, {"vocals": 1.0}, format="flac", bit_depth=24)

@@ -47,10 +47,10 @@ class Engines:
         """Find the largest rung that fits. A busy card is waited for; the CPU is for when no card has room."""
         need = candidate.need
         there = [_with_rest(option, need) for option in candidate.options if self._room.present(option.rung.device)]
-        if not candidate.options:
-            return Verdict(reason="memory ran out on every rung", impossible=True)
         if not there:
-            return Verdict(reason="needs a GPU, none is there")
+            worn = not candidate.options
+            lack = "memory ran out on every rung" if worn else "needs a GPU, none is there"
+            return Verdict(reason=lack, impossible=worn)
         possible = [option for option in there if not self._room.lack_for_ever(option.need, option.rung.device)]
         if not possible:
             return Verdict(reason=_never(there, self._room), impossible=True)

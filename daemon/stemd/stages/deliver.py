@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any, Final
 from stemd.codec import dubbing
 from stemd.codec.keeping import check_room
 from stemd.codec.making import Made, Order, make
-from stemd.errors import StemdError, WorkerFault
+from stemd.errors import EnvironmentFault, StemdError, WorkerFault
 from stemd.files import digest, drop_tree, faults_in, read_fact, read_json, write_json
 from stemd.files.companions import NARRATION, Copy
 from stemd.files.names import Place, places, readable, split
@@ -42,12 +42,13 @@ _MAKING: Final = 0.7  # of the stage's progress; the rest is publishing
 def run(work: Work) -> Outcome:
     """Encode the stems once, publish them whole, and take back the review copy of an approved job.
 
-    Raises EnvironmentFault("outbox-full", "outbox-read-only", "outbox-missing", "review-..", "state-full"), Stopping,
-    WorkerFault, StemdError("lost-fact", "bad-name-template").
+    Raises EnvironmentFault("outbox-full", "outbox-read-only", "outbox-missing", "review-..", "state-full",
+    "stems-missing"), Stopping, WorkerFault, StemdError("lost-fact", "bad-name-template").
     """
     shelf = _shelf(work, "review" if work.job.for_review else "outbox")
     artifacts, unused = resume(shelf), ""
     if not artifacts:
+        _check_stems(work)
         carried = companions.carried(work) if shelf.what == "outbox" else ()
         if isinstance(carried, Retry):
             return carried
@@ -81,6 +82,17 @@ def strip(folder: Path) -> None:
     for name in (_MADE, _FILM, companions.CARRIED, *JOURNALS.values()):
         for made in list(folder.rglob(name)):
             drop_tree(made)
+
+
+def _check_stems(work: Work) -> None:
+    """A rule may ask for more than it did when the stems were made, while they wait for a listener or for room."""
+    rule, there = work.rule, read_json(work.folder / "separation.json")["files"]
+    needed = {*(stem_file.STEMS if rule.format == stem_file.FORMAT else ()), *(("no_vocals",) if rule.remux else ())}
+    if lacking := sorted(needed - there.keys()):
+        raise EnvironmentFault(
+            "stems-missing", f'rule "{rule.name}" needs {", ".join(lacking)} now, which job {work.job.id} has not',
+            f"set format and remux of the rule back, then reload; or make it anew: stemd retry {work.job.id}",
+        )  # fmt: skip
 
 
 def _shelf(work: Work, what: str) -> Shelf:
