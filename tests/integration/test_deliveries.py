@@ -14,10 +14,10 @@ from stemd.config import load
 from stemd.errors import OutOfMemory
 from stemd.flow import cancelled
 from stemd.inbox import stat_of
-from stemd.ledger import jobs, open_for_asking, open_for_writing, requests
+from stemd.ledger import LedgerFull, jobs, open_for_asking, open_for_writing, requests
 from stemd.model import Arrival, Status
 from stemd.results import bring_back
-from stemd.service import answers
+from stemd.service import answers, daemon
 from stemd.service.daemon import Service
 
 DEFAULTS = '[defaults]\nmodel = "fake"\nsettle = 0.1\n'
@@ -205,6 +205,24 @@ def test_a_rule_that_asks_for_another_separation_now_is_no_redelivery(house):
     assert not answer.ok
     assert "asks for another separation now" in answer.answer
     assert house.files("r") == ["song/manifest.json", "song/no_vocals.wav", "song/vocals.wav"]
+
+
+def test_a_redelivery_that_could_not_be_written_down_at_once_is_made(house, monkeypatch):
+    """The disk of the ledger was full for a moment, after the job's folder had been brought back."""
+    delivered(house)
+    full = [LedgerFull("database or disk is full")]
+    really = jobs.apply
+
+    def apply(ledger, job, change, now):
+        if change.again and full:
+            raise full.pop()
+        return really(ledger, job, change, now)
+
+    monkeypatch.setattr(jobs, "apply", apply)
+    monkeypatch.setattr(daemon, "_FULL", 0.1)
+    assert house.ask("redeliver", 1).ok
+    assert not full
+    assert house.job(1).status is Status.DONE
 
 
 def test_only_what_was_delivered_is_delivered_again(house):

@@ -26,9 +26,10 @@ def make_ready(state: Path, job: Job, rule: Rule, made: Sequence[Artifact]) -> N
     Raises StemdError "result-gone" where the stems are not kept any more, "other-recipe" where the rule now asks for
     others, EnvironmentFault.
     """
-    kept = state / "results" / job.key
-    remembered = folder_of(kept, job) / REPORT
-    told = read_json(remembered) if job.key and remembered.exists() else None
+    kept, work = state / "results" / job.key, state / "work"
+    put_by = [folder_of(where, job) / REPORT for where in (kept, work)]  # in work: it was brought back before
+    remembered = next((report for report in put_by if job.key and report.exists()), None)
+    told = read_json(remembered) if remembered else None
     if told is None or not all((kept / file).exists() for file in told["files"].values()):
         raise _gone(job, rule, made)
     if told["recipe"] != effective(rule, job.preset, job.model).recipe.digest_with(told["digest"]):
@@ -36,7 +37,7 @@ def make_ready(state: Path, job: Job, rule: Rule, made: Sequence[Artifact]) -> N
             "other-recipe", f'rule "{rule.name}" asks for another separation now than the one that job {job.id} has',
             f"put the recording into {rule.inbox} again: it is separated as far as that is not done yet",
         )  # fmt: skip
-    bring_back(kept, state / "work" / str(job.id))
+    bring_back(kept, work / str(job.id))
     touch(kept)
 
 
