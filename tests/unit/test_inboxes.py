@@ -1,6 +1,8 @@
 """Looks that take long: a slow share is waited for, one that hangs is offline, and neither holds up the daemon."""
 
+import os
 import threading
+from dataclasses import replace
 
 import pytest
 
@@ -29,7 +31,7 @@ class Share:
             self.step.clear()
             moved()
             self.stepped.set()
-        return Look(rule.name, at)
+        return Look(rule.name, at, inbox=os.fsencode(rule.inbox))
 
     def go_on(self, *, done=False):
         self.done = done
@@ -65,4 +67,21 @@ def test_a_listing_that_moves_may_take_long_and_one_that_hangs_is_offline(tmp_pa
         pass
     inboxes.receive(posted[0], clock.now)
     assert inboxes.offline() == 0
+    inboxes.close()
+
+
+def test_a_look_at_an_inbox_that_a_reload_has_replaced_counts_for_nothing(tmp_path, clock):
+    before, after = tmp_path / "before", tmp_path / "after"
+    for folder in (before, after):
+        folder.mkdir()
+    (before / "song.wav").write_bytes(b"sound")
+    others = dict.fromkeys(("outbox", "review", "failed", "archive"), tmp_path)
+    rule = Rule(name="songs", inbox=before, ready="marker", **others)
+    (before / "song.wav.ready").touch()
+    inboxes = Inboxes(30, lambda _: None)
+    inboxes.follow([rule], lambda _: [])
+    late = module.look(rule, clock.now, lambda: None)
+    inboxes.follow([replace(rule, inbox=after)], lambda _: [])
+    assert inboxes.receive(late, clock.now) == []
+    assert inboxes.all["songs"].looks == 0
     inboxes.close()
