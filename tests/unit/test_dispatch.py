@@ -22,9 +22,9 @@ def candidate(tmp_path):
     dispatch = Dispatch(settings, lambda _: None)
     job = Job(id=1, rule="r", path=b"/in/a.wav", name=b"a.wav", stat=Stat(1 * MIB, 0, 0))
 
-    def made(number: int, stage: Stage) -> Candidate:
-        waiting = replace(job, id=number, stage=stage)
-        return dispatch.candidates([waiting], {"r": settings.rules[0]}, Headroom(0.0), 0.0, tmp_path)[0]
+    def made(number: int, stage: Stage, now: float = 0.0, **facts: float) -> Candidate:
+        waiting = replace(job, id=number, stage=stage, **facts)
+        return dispatch.candidates([waiting], {"r": settings.rules[0]}, Headroom(0.0), now, tmp_path)[0]
 
     return made
 
@@ -49,6 +49,11 @@ def test_two_stages_are_not_promised_the_same_memory_and_the_second_says_what_it
     plan = choose(waiting, [], Headroom(0.0, ram=300 * MIB, ram_total=4096 * MIB), 0.0)
     assert [start.job for start in plan.starts] == [1]
     assert plan.waits == {2: "needs 0.3 GiB RAM, 0.1 free"}
+
+
+def test_a_clock_that_was_set_back_makes_nobody_wait(candidate):
+    assert candidate(1, Stage.TAKE, now=100.0, changed=90.0, due=130.0).due == 130.0
+    assert candidate(1, Stage.TAKE, now=100.0, changed=9000.0, due=9030.0).due == 0.0
 
 
 def test_a_separation_asks_by_its_rungs_only(candidate):

@@ -148,7 +148,7 @@ class Dispatch:
         kept = bool(key) and self._is_kept(rule, key)
         return Candidate(
             job=job.id, rule=job.rule, stage=job.stage, created=job.created, name=job.name, priority=rule.priority,
-            due=job.due, reason=job.reason, options=options,
+            due=job.due if job.changed <= now else 0.0, reason=job.reason, options=options,
             need=Need(_FORMING if kept else _MEMORY.get(job.stage, 0), disk=self._disk(job, rule, mix)), key=key,
             kept=kept,
         )  # fmt: skip

@@ -64,7 +64,7 @@ class Planning:
 
     def measure(self, running: dict[int, Running]) -> Headroom:
         """Measure the machine, unless that was done a moment ago; and see who else uses it."""
-        if self.headroom is None or time.time() - self.headroom.at > _FRESH:
+        if self.headroom is None or abs(time.time() - self.headroom.at) > _FRESH:
             engaged = [stage.start.rung.device for stage in running.values() if stage.start.rung]
             self.headroom = self._meter.measure(engaged)
             schedule = self.dispatch.settings.schedule
