@@ -111,6 +111,14 @@ def test_the_same_stems_are_computed_once(studio: Studio) -> None:
     assert list(studio.files(second, work)) == ["no_vocals", "vocals"]
 
 
+def test_the_recipe_is_the_one_by_which_it_was_separated(studio: Studio) -> None:
+    """The rule may have changed since the recording was taken."""
+    first, work = studio.separate("vocals")
+    again, _ = studio.separate("vocals", shifts=3)
+    assert first.recipe == work.rule.recipe.digest_with("d1935")
+    assert again.recipe not in {first.recipe, ""}
+
+
 def test_a_superset_serves_and_a_job_sees_its_own_stems_only(studio: Studio) -> None:
     studio.separate("all")
     outcome, work = studio.separate("bass", rung=None)

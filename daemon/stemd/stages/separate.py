@@ -42,11 +42,11 @@ def run(work: Work) -> Outcome:
         _form(work, card, mix, formed, kept)
     if kept.exists():
         results.touch(kept)
-    _report(work, card, stems, kept)
-    note = _note(stems, wanted, formed, done)
-    if done is None or work.rung is None:
-        return Finished(note=note, key=key)
-    return Finished(note=note, key=key, measurement=_measurement(card, work.rung, done))
+    recipe = work.rule.recipe.digest_with(card.digest)
+    _report(work, card, recipe, stems, kept)
+    measured = _measurement(card, work.rung, done) if done and work.rung else None
+    note, first = _note(stems, wanted, formed, done), work.job.result == 1
+    return Finished(note=note, key=key, recipe=recipe if first else "", measurement=measured)
 
 
 def resolve(rule: Rule, card: ModelCard) -> tuple[str, ...]:
@@ -121,11 +121,10 @@ def _unfinished(work: Work, kept: Path) -> Path:
     return folder
 
 
-def _report(work: Work, card: ModelCard, stems: tuple[str, ...], kept: Path) -> None:
+def _report(work: Work, card: ModelCard, recipe: str, stems: tuple[str, ...], kept: Path) -> None:
     """Leave the job what it needs to know of its stems."""
     told = results.report(kept)
     files = {stem: told["files"][results.kept_name(stem, work.rule, card)] for stem in stems}
-    recipe = work.rule.recipe.digest_with(card.digest)
     write_json(work.folder / REPORT, told | {"files": files, "recipe": recipe})
 
 
