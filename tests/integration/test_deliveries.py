@@ -296,6 +296,21 @@ def test_a_recording_for_which_memory_runs_out_on_every_rung_is_held(house):
     assert "RAM" in job.reason
 
 
+def test_a_copy_that_comes_while_the_outbox_is_away_is_not_delivered_twice(house, monkeypatch):
+    delivered(house)
+    house.record("r", name="copy.wav")
+    outbox, away = house.home / "r/out", house.home / "away"
+
+    def unmounting(model):
+        outbox.exists() and outbox.rename(away)
+        return house.network.card(model)
+
+    monkeypatch.setattr(house.network, "describe", unmounting)
+    house.work()
+    assert (house.job(2).status, house.job(2).twin) == (Status.DONE, 1)
+    assert house.job(1).status is Status.DONE
+
+
 def test_words_and_names_that_are_no_text_stop_nobody(house):
     house.network = FlaggingWorkers()
     house.rules(r='stems = ["vocals", "no_vocals"]')

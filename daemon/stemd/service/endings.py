@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import time
 from concurrent.futures import wait
 from functools import partial
@@ -118,9 +119,13 @@ class Endings:
             self._planning.dispatch.learn([change.facts.measurement])
 
     def _look_after_twin(self, job: Job) -> Job:
-        """A duplicate of a finished job whose files are no longer there does the work anew."""
+        """A duplicate of a finished job whose files are no longer there does the work anew.
+
+        Not while the whole outbox is away: then its share is not mounted, and the files are on it.
+        """
         twin = jobs.get(self._ledger, job.twin or 0)
-        made = facts.artifacts(self._ledger, twin.id)
-        if twin.status is not Status.DONE or not gone(file.path for file in made):
+        made, rule = facts.artifacts(self._ledger, twin.id), self._planning.dispatch.settings.rule(job.rule)
+        away = rule is not None and os.fsencode(rule.outbox) in gone([os.fsencode(rule.outbox)])
+        if twin.status is not Status.DONE or away or not gone(file.path for file in made):
             return job
         return jobs.supersede(self._ledger, twin, job, time.time())
