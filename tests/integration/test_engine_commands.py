@@ -62,6 +62,20 @@ def test_separate_takes_any_file_and_leaves_stems_and_nothing_else(stemd, short,
         assert frames(Path(path)) == (44100, 2, 3 * 44100)
 
 
+@pytest.mark.parametrize("stems", ["vocals,no_vocals", "all"])
+def test_separate_never_puts_a_stem_in_the_place_of_its_recording(stemd, short, tmp_path, stems):
+    folder = tmp_path / "songs"
+    folder.mkdir()
+    recording = short.rename(folder / "vocals.wav")
+    before = recording.read_bytes()
+    done = stemd("separate", "songs/vocals.wav", "-o", "songs", "-m", MODEL, "--shifts", 0, "--stems", stems)
+    assert done.returncode == 2
+    assert "vocals.wav is the recording itself" in done.stderr
+    assert "-o" in done.stderr
+    assert list(folder.iterdir()) == [recording]
+    assert recording.read_bytes() == before
+
+
 def test_separate_tells_a_person_what_it_made(stemd, short, tmp_path):
     done = stemd("separate", short, "-o", "stems", "-m", MODEL, "--stems", "bass", "--shifts", 0, "--models", FOLDER)
     assert done.returncode == 0, done.stderr

@@ -24,7 +24,7 @@ from stemd.stages import normalise
 from stemd.stages.work import Work
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Mapping
+    from collections.abc import Callable, Iterable, Iterator, Mapping
 
 
 def separate(  # noqa: PLR0917 - Typer passes options by name
@@ -44,12 +44,14 @@ def separate(  # noqa: PLR0917 - Typer passes options by name
     as_json: Annotated[bool, typer.Option("--json", help="Print what was done as JSON.")] = False,
 ) -> None:
     """Separate one recording into DIR/<stem>.wav, float32, as long as the recording."""
+    wanted = [name.strip() for name in stems.split(",") if name.strip()]
     options = {
-        "model": model, "stems": [name.strip() for name in stems.split(",") if name.strip()], "shifts": shifts,
+        "model": model, "stems": wanted, "shifts": shifts,
         "overlap": overlap, "segment": segment, "device": device, "precision": precision, "seed": seed,
         "residual": residual, "batch": batch,
     }  # fmt: skip
     check(file, out, precision, residual)
+    check_apart(file, out, (f"{name}.wav" for name in wanted))
     with interruptible() as stop, bars() as show:
         done = run(file, out, options, models or configured_models(), stop, show)
     done["files"] = {stem: str(out / name) for stem, name in done["files"].items()}
@@ -66,6 +68,13 @@ def check(file: Path, out: Path, precision: str, residual: str) -> None:
         raise StemdError("usage", f"--precision {precision}: there is no such precision", "use auto or float32")
     if residual not in ("minus", "add"):
         raise StemdError("usage", f"--residual {residual}: there is no such method", "use minus or add")
+
+
+def check_apart(file: Path, out: Path, names: Iterable[str]) -> None:
+    """Refuse to put a stem in the place of the recording. Raises StemdError "usage"."""
+    for target in (out / name for name in names):
+        if target.exists() and file.exists() and target.samefile(file):
+            raise StemdError("usage", f"{target} is the recording itself", "name another folder with -o")
 
 
 def run(
@@ -89,6 +98,7 @@ def run(
             done = children.separate(request, step("separating"))
         finally:
             children.close()
+        check_apart(file, out, done["files"].values())
         for name in done["files"].values():
             (folder / "stems" / name).replace(out / name)
     return done
