@@ -118,6 +118,16 @@ def test_ctrl_c_leaves_nothing(stemd, tmp_path):
     assert not list(out.iterdir())
 
 
+def test_the_demo_works_in_a_new_folder_only(stemd, tmp_path):
+    (tmp_path / "config.toml").write_text("# mine")
+    for folder, words in ((".", "is not empty"), ("config.toml", "cannot be used")):
+        refused = stemd("demo", "--folder", folder)
+        assert refused.returncode == 2
+        assert words in refused.stderr
+    assert (tmp_path / "config.toml").read_text() == "# mine"
+    assert [path.name for path in tmp_path.iterdir()] == ["config.toml"]
+
+
 def test_models_are_listed_and_verified(stemd, tmp_path):
     listed = json.loads(stemd("models", "list", "--json").stdout)
     here = {model["name"]: model["here"] for model in listed}

@@ -55,12 +55,13 @@ _LOOK: Final = 0.2
 
 
 def demo(
-    folder: Annotated[Path | None, typer.Option("--folder", help="Where to work; default: a temporary folder.")] = None,
+    folder: Annotated[
+        Path | None, typer.Option("--folder", help="A new folder to work in; default: a temporary one.")
+    ] = None,
 ) -> None:
     """Separate the built-in song, from inbox to outbox, and show what came of it."""
     signal.signal(signal.SIGTERM, signal.default_int_handler)  # the daemon goes with us, however we are ended
-    home = folder or Path(tempfile.mkdtemp(prefix="stemd-demo-"))
-    home.mkdir(parents=True, exist_ok=True)
+    home = _home(folder)
     config = home / "config.toml"
     config.write_text(_CONFIG, encoding="utf-8")
     state = load(config).daemon.state_dir
@@ -78,6 +79,20 @@ def demo(
     finally:
         daemon.terminate(0.0)
     _tell(console, job, home / "outbox", took)
+
+
+def _home(folder: Path | None) -> Path:
+    """Make the folder to work in. Raises StemdError "usage" for one in which something lies already."""
+    if folder is None:
+        return Path(tempfile.mkdtemp(prefix="stemd-demo-"))
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        used = any(folder.iterdir())
+    except OSError as fault:
+        raise StemdError("usage", f"{folder} cannot be used: {fault.strerror}", "name a new folder") from fault
+    if used:
+        raise StemdError("usage", f"{folder} is not empty", "name a new folder")
+    return folder
 
 
 def _ready(daemon: Child, state: Path) -> Ledger:
