@@ -1,10 +1,14 @@
 """The ledger on a real SQLite file: guarded transitions, duplicates, recovery, lock, migrations."""
 
+import fcntl
+import os
 import runpy
 import sqlite3
 import subprocess
 import sys
+import threading
 import time
+from pathlib import Path
 
 import pytest
 
@@ -251,6 +255,42 @@ def test_a_second_daemon_is_refused_also_from_another_process(tmp_path):
     assert "another stemd (pid" in second.stderr
     lock.release()
     assert not locked(tmp_path)
+
+
+def test_a_daemon_starts_though_somebody_looks_whether_one_runs(tmp_path):
+    (tmp_path / "lock").touch()
+    with (tmp_path / "lock").open() as looked_at:
+        fcntl.flock(looked_at, fcntl.LOCK_SH)
+        threading.Timer(0.3, fcntl.flock, (looked_at, fcntl.LOCK_UN)).start()
+        Lock(tmp_path).release()
+
+
+@pytest.fixture
+def stranger(tmp_path, monkeypatch):
+    """A user to whom the state folder, here the present one, does not belong."""
+    if os.geteuid() != 0:
+        pytest.skip("only root may act as another user")
+    monkeypatch.chdir(tmp_path)
+    tmp_path.chmod(0o755)
+    lock = Lock(tmp_path)
+    os.seteuid(65534)
+    yield
+    os.seteuid(0)
+    lock.release()
+
+
+def test_who_may_only_read_sees_that_the_daemon_runs(stranger):
+    assert locked(Path())
+    with pytest.raises(StemdError, match="cannot be written"):
+        Lock(Path())
+
+
+def test_who_may_not_even_read_is_not_told_that_no_daemon_runs(stranger, tmp_path):
+    os.seteuid(0)
+    (tmp_path / "lock").chmod(0)
+    os.seteuid(65534)
+    with pytest.raises(StemdError, match="cannot be read"):
+        locked(Path())
 
 
 def test_the_ledger_of_a_newer_stemd_is_refused(tmp_path):

@@ -30,6 +30,9 @@ WAL_SAFE = (3, 51, 3)
 _PATIENCE = 20
 """Seconds for which another program may hold the file: less than a part of the daemon may stand still."""
 
+_LOOKED_AT = 1.0
+"""Seconds for which a starting daemon may find its lock held by programs that only look whether a daemon runs."""
+
 COLUMNS = {
     "job": (
         "id", "rule", "path", "name", "size", "mtime_ns", "ctime_ns", "stage", "status", "sha256", "recipe", "key",
@@ -196,19 +199,35 @@ class Lock:
     """Held by the one daemon of a state folder, until its process ends, however it ends."""
 
     def __init__(self, state: Path) -> None:
-        """Take the lock. Raises StemdError "another-daemon"."""
-        self._file = os.open(state / "lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o644)
+        """Take the lock. Raises StemdError "another-daemon", "state-unusable"."""
         try:
-            fcntl.flock(self._file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
+            self._file = os.open(state / "lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o644)
+        except OSError as fault:
+            raise StemdError(
+                "state-unusable", f"the state folder {state} cannot be written: {fault.strerror}",
+                "set state_dir in [daemon] to a folder that this user may write",
+            ) from fault  # fmt: skip
+        if not self._taken():
             owner = os.pread(self._file, 20, 0).decode().strip() or "unknown"
             os.close(self._file)
             raise StemdError(
                 "another-daemon", f"another stemd (pid {owner}) works with the state folder {state}",
                 "stop it first, or give this one its own state_dir",
-            ) from None  # fmt: skip
+            )  # fmt: skip
         os.truncate(self._file, 0)
         os.pwrite(self._file, f"{os.getpid()}\n".encode(), 0)
+
+    def _taken(self) -> bool:
+        deadline = time.monotonic() + _LOOKED_AT
+        while True:
+            try:
+                fcntl.flock(self._file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            except BlockingIOError:
+                if time.monotonic() > deadline:
+                    return False
+                time.sleep(0.01)
+            else:
+                return True
 
     def release(self) -> None:
         """Let another daemon in."""
@@ -216,11 +235,16 @@ class Lock:
 
 
 def locked(state: Path) -> bool:
-    """Whether a daemon is running on this state folder."""
+    """Whether a daemon is running on this state folder. Raises StemdError "state-unreadable"."""
     try:
-        file = os.open(state / "lock", os.O_RDWR | os.O_CLOEXEC)
-    except OSError:
+        file = os.open(state / "lock", os.O_RDONLY | os.O_CLOEXEC)
+    except FileNotFoundError:
         return False
+    except OSError as fault:
+        raise StemdError(
+            "state-unreadable", f"{state / 'lock'} cannot be read: {fault.strerror}",
+            "ask as root, as the user of the service, or as a member of its group",
+        ) from fault  # fmt: skip
     try:
         fcntl.flock(file, fcntl.LOCK_SH | fcntl.LOCK_NB)
     except BlockingIOError:
