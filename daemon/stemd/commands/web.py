@@ -21,7 +21,8 @@ def web(
     ] = "",
 ) -> None:
     """Serve the queue, each job's story and the review pages, until Ctrl-C."""
-    from stemd.web import Studio, serve  # noqa: PLC0415 - only this command needs a web server
+    from stemd.web import Rules, Studio, serve  # noqa: PLC0415 - only this command needs a web server
 
     log.set_up()
-    serve(Studio(settings_of(config), token), host, port)
+    settings = settings_of(config)
+    serve(Studio(settings.daemon.state_dir, Rules(settings), token), host, port)

@@ -40,7 +40,7 @@ def file(studio: Wired, job: JobNumber, result: JobNumber, sha256: Sha256) -> Fi
         found = jobs.get(ledger, job)
         known = facts.artifacts(ledger, job)
     artifact = next((each for each in known if (each.result, each.sha256) == (result, sha256)), None)
-    rule = studio.settings.rule(found.rule)
+    rule = studio.rules.find(found.rule)
     path = _checked(studio, rule, artifact) if artifact and rule else None
     kind = TYPES.get(path.suffix[1:].lower()) if path else None
     if path is None or kind is None:

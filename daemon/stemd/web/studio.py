@@ -1,4 +1,4 @@
-"""What the pages know of the studio: its settings, and the ledger opened anew for each question."""
+"""What the pages know of the studio: its rules, and the ledger opened anew for each question."""
 
 from __future__ import annotations
 
@@ -16,28 +16,24 @@ if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
     from pathlib import Path
 
-    from stemd.config import Settings
     from stemd.ledger import Ledger
     from stemd.model import Job, Rule
+    from stemd.web.rules import Rules
 
 _DECISIONS = frozenset({"approve", "reject", "rerun"})
 
 
 @dataclass(frozen=True, slots=True)
 class Studio:
-    """One configuration and how its pages may be used.
+    """One state folder, the rules of its daemon, and how the pages may be used.
 
     token: asked for with every request; "" for none, on loopback. csrf: known to our own pages only, new each start.
     """
 
-    settings: Settings
+    state: Path
+    rules: Rules
     token: str = ""
     csrf: str = field(default_factory=lambda: secrets.token_urlsafe(24))
-
-    @property
-    def state(self) -> Path:
-        """The state folder."""
-        return self.settings.daemon.state_dir
 
     @contextlib.contextmanager
     def ledger(self) -> Iterator[Ledger]:

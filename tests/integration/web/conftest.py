@@ -17,7 +17,7 @@ from stemd.errors import StemdError
 from stemd.ledger import jobs, open_for_asking
 from stemd.model import Status
 from stemd.service.daemon import Service
-from stemd.web import Studio, make_app
+from stemd.web import Rules, Studio, make_app
 
 STEMD = Path(sys.executable).with_name("stemd")
 
@@ -84,7 +84,8 @@ class House:
         return self.wait(lambda: (found := self.jobs(Status.HELD)) and len(found) >= count and found)
 
     def client(self, token: str = "", base: str = "http://localhost:8340") -> TestClient:
-        studio = Studio(load(self.home / "config.toml"), token)
+        settings = load(self.home / "config.toml")
+        studio = Studio(settings.daemon.state_dir, Rules(settings), token)
         return TestClient(make_app(studio), base, headers={"X-Stemd-Csrf": studio.csrf}, follow_redirects=False)
 
 

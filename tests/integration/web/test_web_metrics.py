@@ -13,7 +13,7 @@ from stemd.config import load
 from stemd.ledger import Lock, open_for_writing
 from stemd.metrics import Studio as Figures
 from stemd.model import Finished
-from stemd.web import Studio, make_app
+from stemd.web import Rules, Studio, make_app
 
 TOKEN = "correct-horse-battery"
 GIB = 1 << 30
@@ -48,7 +48,8 @@ def studio(tmp_path_factory):
 
 
 def client(settings, token=TOKEN):
-    return TestClient(make_app(Studio(settings, token)), "http://localhost:8340", follow_redirects=False)
+    studio = Studio(settings.daemon.state_dir, Rules(settings), token)
+    return TestClient(make_app(studio), "http://localhost:8340", follow_redirects=False)
 
 
 def read(client, **headers):

@@ -117,6 +117,22 @@ def test_what_is_no_longer_the_published_file_is_not_sent(house):
     assert not elsewhere.exists()
 
 
+def test_a_rule_that_came_with_a_reload_is_known_and_a_mistake_in_the_file_changes_nothing(house):
+    house.record("a.wav")
+    house.start()
+    house.held(1)
+    config = house.home / "config.toml"
+    right = config.read_text()
+    config.write_text(right.replace('name = "r"', 'name = "before"'))
+    client = house.client()
+    url = client.get("/api/review/1").json()["results"][0]["stems"][0]["url"]
+    assert client.get(url).status_code == 404
+    config.write_text(right)
+    assert client.get(url).status_code == 200
+    config.write_text("[[rule")
+    assert client.get(url).status_code == 200
+
+
 def test_a_decision_is_the_daemons_and_told_with_who_made_it(house):
     house.record("a.wav")
     house.start()
