@@ -8,11 +8,11 @@ from __future__ import annotations
 
 import hmac
 import ipaddress
-from http.cookies import CookieError, SimpleCookie
 from typing import TYPE_CHECKING, Final
 from urllib.parse import urlsplit
 
 from starlette.datastructures import Headers, MutableHeaders
+from starlette.requests import cookie_parser
 from starlette.responses import JSONResponse, RedirectResponse
 
 if TYPE_CHECKING:
@@ -117,11 +117,8 @@ def _bearer(headers: Headers) -> str:
 
 
 def _cookie(headers: Headers) -> str:
-    try:
-        found = SimpleCookie(headers.get("cookie", "")).get(COOKIE)
-    except CookieError:
-        return ""
-    return found.value if found else ""
+    """Give the token among the cookies, which may be other programs' on this host and need not be well-formed."""
+    return cookie_parser(headers.get("cookie", "")).get(COOKIE, "")
 
 
 def _refused(status: int, code: str, message: str, hint: str) -> JSONResponse:

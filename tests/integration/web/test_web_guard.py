@@ -90,6 +90,21 @@ def test_a_person_enters_the_token_once(reading):
     assert foreign.status_code == 403
 
 
+@pytest.mark.parametrize("foreign", ['prefs={"dark":true}', "filter[x]=1", "name=J\u00f6rg", "seen=Mon, 23 Nov", "="])
+def test_cookies_of_other_programs_on_the_host_do_no_harm(reading, foreign):
+    client = reading.client(TOKEN, "http://studio.lan:8340")
+    for cookies in (f"{foreign}; stemd_token={TOKEN}", f"stemd_token={TOKEN}; {foreign}"):
+        assert client.get("/api/status", headers={"Cookie": cookies.encode()}).status_code == 200, cookies
+    assert client.get("/api/status", headers={"Cookie": f"{foreign}; stemd_token=x".encode()}).status_code == 401
+
+
+@pytest.mark.parametrize("token", ["two words and more", "semi;colon;token", '"quoted"token', "Schl\u00fcsselwort"])
+def test_a_token_may_have_any_characters(reading, token):
+    client = reading.client(token, "http://studio.lan:8340")
+    assert client.post("/login", data={"token": token}).status_code == 303
+    assert client.get("/api/status").status_code == 200
+
+
 @pytest.mark.parametrize("host", ["0.0.0.0", "::", "192.168.1.5", "studio.lan"])
 def test_an_address_that_others_reach_needs_a_token(host):
     assert not is_loopback(host)
