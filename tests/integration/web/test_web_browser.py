@@ -190,18 +190,49 @@ def test_a_second_result_is_compared_and_the_first_one_chosen(studio):
 
 def test_a_phone_shows_everything_without_scrolling_sideways(studio):
     browser = studio.browser
+    studio.house.record("Live_at_the_Royal_Albert_Hall_1998_disc_2_track_11.wav")
+    studio.house.held(3)
     browser.resize(*PHONE, phone=True)
-    for path in ("/", "/jobs/1", "/review/1", "/api"):
+    for path in ("/", "/jobs/3", "/review/3", "/api"):
         browser.open(studio.base + path)
         browser.wait("document.body.clientWidth > 0")
-        assert browser.run("document.documentElement.scrollWidth <= innerWidth"), path
-    studio.review(1)
+        assert browser.run("document.documentElement.scrollWidth") <= PHONE[0], path
+    studio.review(3)
+    assert browser.run("document.documentElement.scrollWidth") <= PHONE[0]
     small = browser.run(
-        "[...document.querySelectorAll('.bar button')].filter((b) => b.offsetParent)"
-        ".map((b) => b.getBoundingClientRect()).filter((r) => r.height < 38 || r.right > innerWidth || r.left < 0)"
-        ".length"
+        "[...document.querySelectorAll('.bar button')].filter((b) => b.offsetParent).map((b) =>"
+        f" b.getBoundingClientRect()).filter((r) => r.height < 38 || r.right > {PHONE[0]} || r.left < 0).length"
     )
     assert small == 0
+
+
+def test_what_changes_while_somebody_uses_the_page_is_drawn_afterwards(studio):
+    browser = studio.browser
+    browser.open(studio.base + "/jobs/1")
+    browser.run("document.querySelector('a.button.main').focus()")
+    studio.house.client().post("/api/jobs/1/reject", json={})
+    studio.house.wait(lambda: studio.house.jobs(Status.FAILED))
+    browser.run("""new Promise((done) => {
+      const get = window.fetch;
+      let seen = 0;
+      window.fetch = (...what) => { if (++seen > 2) done(); return get(...what); };
+    })""")
+    browser.run("document.activeElement.blur()")
+    browser.wait("document.querySelector('h1 .mark').classList.contains('failed')", 10)
+
+
+def test_whoever_was_slower_can_go_on_to_the_next(studio):
+    browser = studio.browser
+    studio.review(1)
+    studio.house.client().post("/api/jobs/1/approve", json={})
+    studio.house.wait(lambda: studio.house.jobs(Status.DONE))
+    browser.click("#approve")
+    assert "does not wait for a review" in studio.answer()
+    assert browser.run("document.getElementById('approve').disabled")
+    browser.click("#next")
+    browser.wait("location.pathname === '/review/2'")
+    assert all("409" in complaint for complaint in browser.complaints)
+    browser.complaints.clear()
 
 
 def test_the_queue_follows_the_daemon_by_itself(studio):

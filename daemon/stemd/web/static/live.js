@@ -11,7 +11,8 @@ async function look() {
   if (!response?.ok) return;
   const drawn = await response.text();
   const busy = place.contains(document.activeElement) || [...place.querySelectorAll("audio")].some((a) => !a.paused);
-  if (drawn !== place.drawn && !busy) place.innerHTML = drawn;
+  if (drawn === place.drawn || busy) return;
+  place.innerHTML = drawn;
   place.drawn = drawn;
 }
 

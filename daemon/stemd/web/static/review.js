@@ -171,7 +171,8 @@ function trouble(text) {
 async function decide(verb, details = {}) {
   if (!facts.open) return;
   facts.open = false;
-  for (const button of $("decisions").querySelectorAll("button:not(#next)")) button.disabled = true;
+  const buttons = $("decisions").querySelectorAll("button:not(#next)");
+  for (const button of buttons) button.disabled = true;
   $("answer").textContent = "Asked…";
   try {
     $("answer").textContent = await ask(`jobs/${job}/${verb}`, details);
@@ -179,7 +180,7 @@ async function decide(verb, details = {}) {
   } catch (fault) {
     $("answer").textContent = fault.message;
     facts.open = (await get(`/api/review/${job}`)).open;
-    for (const button of $("decisions").querySelectorAll("button")) button.disabled = !facts.open;
+    for (const button of buttons) button.disabled = !facts.open;
   }
 }
 
