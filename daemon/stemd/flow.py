@@ -199,6 +199,13 @@ def reviewable(job: Job) -> Job:
     return job
 
 
+def cancellable(job: Job) -> Job:
+    """Hand on a job that has not ended. Raises StemdError "not-now" for any other."""
+    if job.status.ended:
+        raise StemdError("not-now", f"job {job.id} is {job.status} already", f"see: stemd why {job.id}")
+    return job
+
+
 def approved(job: Job, who: str, number: int | None = None) -> Change:
     """A person has listened: the stems of one result, the newest unless told, go to the outbox.
 

@@ -98,9 +98,7 @@ def _retry(asked: Asked) -> str:
 
 
 def _cancel(asked: Asked) -> str:
-    job, text = asked.job(), f"cancelled by {asked.who}"
-    if job.status.ended:
-        raise StemdError("not-now", f"job {job.id} is {job.status} already", f"see: stemd why {job.id}")
+    job, text = flow.cancellable(asked.job()), f"cancelled by {asked.who}"
     if job.status is Status.RUNNING:
         asked.service.endings.cancel(job, text)
         return f"job {job.id} stops; its source stays where it is"

@@ -53,7 +53,9 @@ class Studio:
         with self.ledger() as ledger:
             if job is not None:
                 found = jobs.get(ledger, job)
-                if verb in _DECISIONS:
+                if verb == "cancel":
+                    flow.cancellable(found)
+                elif verb in _DECISIONS:
                     flow.reviewable(found)
                     _check_nobody_was_faster(ledger, found)
             return requests.ask(ledger, verb, who=who, now=time.time(), job=job, details=dict(details))

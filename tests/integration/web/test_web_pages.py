@@ -149,6 +149,8 @@ def test_a_decision_is_the_daemons_and_told_with_who_made_it(house):
     late = client.post("/api/jobs/1/reject", json={"reason": "no"})
     assert late.status_code == 409
     assert "does not wait for a review; it is done" in late.json()["message"]
+    cancelled = client.post("/api/jobs/1/cancel", json={})
+    assert (cancelled.status_code, cancelled.json()["message"]) == (409, "job 1 is done already")
     assert client.get("/review").status_code == 200
     (result,) = client.get("/api/review/1").json()["results"]
     assert result["folder"] == str(house.home / "out/a")
