@@ -110,6 +110,16 @@ def test_commands_after_deliveries_are_shown_while_they_run(facts):
     assert "hook whisper for one.wav: 1:15 (job 1)" in told
 
 
+def test_names_from_outside_are_no_markup(facts):
+    disk = facts["headroom"]["disks"][0] | {"folder": "/srv/a [live]"}
+    gpu = facts["headroom"]["gpus"][0] | {"name": "Card [b]"}
+    hook = {"job": 1, "rule": "r", "name": "one.wav", "command": "tell [me]", "seconds": 1.0}
+    text = drawn(facts | {"hooks": [hook], "headroom": facts["headroom"] | {"disks": [disk], "gpus": [gpu]}})
+    assert "disk /srv/a [live]" in text
+    assert "Card [b] (cuda:0)" in text
+    assert "tell [me]" in text
+
+
 def test_what_a_job_far_behind_in_the_queue_lacks_is_told_too(tmp_path, ledger, facts):
     admitted = jobs.admit(
         ledger, [(Arrival("karaoke", b"%d" % n, Stat(n, 2, 3)), b"%d" % n) for n in range(60)], time.time()

@@ -37,7 +37,7 @@ def status(
         return
     with ledger_of(config) as (settings, ledger):
         facts = describe(settings.daemon.state_dir, ledger)
-    typer.echo(json.dumps(facts, indent=1) if as_json else "\n".join(_status_lines(facts)))
+    typer.echo(json.dumps(facts, indent=1) if as_json else readable("\n".join(_status_lines(facts))))
 
 
 def _status_lines(facts: dict[str, Any]) -> Iterator[str]:
@@ -56,19 +56,19 @@ def _status_lines(facts: dict[str, Any]) -> Iterator[str]:
         unready = f", {inbox['unready']} without .ready" if inbox["unready"] else ""
         yield f"  inbox {inbox['rule']}: {inbox['state']}{more}{settling}{unready}"
     for album in facts["albums"][:_LISTED]:
-        yield f"  album {readable(album['name'])} (rule {album['rule']}): {album['told']}"
+        yield f"  album {album['name']} (rule {album['rule']}): {album['told']}"
     for stage in facts["running"]:
         eta = f", {span(stage['eta'])} left" if stage["eta"] else ""
         where = f" on {stage['rung']}" if stage["rung"] else ""
         still = f", stands still for {span(stage['still'])}: does its share hang?" if stage.get("still") else ""
         told = f"{stage['progress']:.0%}{eta}{where} (job {stage['job']}){still}"
-        yield f"  {stage['stage']} {readable(stage['name'])}: {told}"
+        yield f"  {stage['stage']} {stage['name']}: {told}"
     for hook in facts["hooks"]:
-        yield f"  hook {hook['command']} for {readable(hook['name'])}: {span(hook['seconds'])} (job {hook['job']})"
+        yield f"  hook {hook['command']} for {hook['name']}: {span(hook['seconds'])} (job {hook['job']})"
     for job in facts["waiting"][:_LISTED]:
-        yield f"  waiting at {job['stage']}: {readable(job['name'])} (job {job['job']}) {job['reason']}".rstrip()
+        yield f"  waiting at {job['stage']}: {job['name']} (job {job['job']}) {job['reason']}".rstrip()
     for job in facts["held"][:_LISTED]:
-        yield f"  to review: {readable(job['name'])} (job {job['job']}): {job['reason']}"
+        yield f"  to review: {job['name']} (job {job['job']}): {job['reason']}"
     if facts["headroom"]:
         yield from _headroom_lines(facts["headroom"])
 
@@ -99,7 +99,7 @@ def jobs(
         line = brief(job)
         typer.echo(
             f"{job.id:>5}  {line['status']:<9}  {line['stage']:<9}  {job.rule}: {readable(job.name)}"
-            + (f"  ({job.reason})" if job.reason else "")
+            + (f"  ({readable(job.reason)})" if job.reason else "")
         )
     for album in unfinished:
         typer.echo(f"album {readable(os.fsdecode(album.folder))} (rule {album.rule}): {album.told}")
@@ -121,18 +121,18 @@ def why(
     with ledger_of(config) as (settings, ledger):
         job = find_job(ledger, given)
         found = full(ledger, job) | {"reason": reason(settings.daemon.state_dir, job)}
-    typer.echo(json.dumps(found, indent=1) if as_json else "\n".join(_story(found)))
+    typer.echo(json.dumps(found, indent=1) if as_json else readable("\n".join(_story(found))))
 
 
 def _story(job: dict[str, Any]) -> Iterator[str]:
-    yield f"{readable(job['name'])} (rule {job['rule']}, job {job['job']}): {job['status']} at {job['stage']}"
+    yield f"{job['name']} (rule {job['rule']}, job {job['job']}): {job['status']} at {job['stage']}"
     if job["reason"] and job["status"] != Status.DONE:
         yield f"  why: {job['reason']}" + (f" [{job['code']}]" if job["code"] else "")
     if job["hint"]:
         yield f"  what to do: {job['hint']}"
-    yield f"  source: {readable(job['path'])}"
+    yield f"  source: {job['path']}"
     for file in job["artifacts"]:
-        yield f"  made: {readable(file['path'])} ({file['size']:,} bytes)"
+        yield f"  made: {file['path']} ({file['size']:,} bytes)"
     for event in job["events"]:
         code = f" [{event['code']}]" if event["code"] else ""
         first, *more = event["text"].split("\n")

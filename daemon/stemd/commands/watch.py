@@ -101,9 +101,9 @@ def _room(headroom: dict[str, Any] | None) -> RenderableType:
         table.add_row("RAM", *_gauge(headroom["ram"], headroom["ram_total"]))
     for gpu in headroom["gpus"]:
         load = f", others use {gpu['busy_percent']:.0f} %" if gpu["busy_percent"] else ""
-        table.add_row(f"{gpu['name']} (cuda:{gpu['index']})", *_gauge(gpu["free"], gpu["total"], load))
+        table.add_row(Text(f"{gpu['name']} (cuda:{gpu['index']})"), *_gauge(gpu["free"], gpu["total"], load))
     for disk in headroom["disks"]:
-        table.add_row(f"disk {_tail(readable(disk['folder']))}", *_gauge(disk["free"], disk["total"]))
+        table.add_row(Text(f"disk {_tail(readable(disk['folder']))}"), *_gauge(disk["free"], disk["total"]))
     load = headroom["cpu_percent"]
     table.add_row("CPU", _bar(load / 100), Text(f"others use {load:.0f} %"))
     return Group(table, *(Text(problem, "yellow") for problem in headroom["problems"]))
@@ -113,7 +113,7 @@ def _albums(albums: list[dict[str, Any]]) -> RenderableType:
     table = _table(0)
     for album in albums[:_QUEUE]:
         share = album["done"] / album["total"] if album["total"] else 0.0
-        table.add_row(_name(album), Text(album["rule"], "dim"), _bar(share, "cyan"), album["told"])
+        table.add_row(_name(album), Text(album["rule"], "dim"), _bar(share, "cyan"), Text(album["told"]))
     return table
 
 
@@ -131,7 +131,7 @@ def _running(stages: list[dict[str, Any]]) -> RenderableType:
 def _hooks(hooks: Iterable[dict[str, Any]]) -> RenderableType:
     table = _table(1)
     for hook in hooks:
-        table.add_row(readable(hook["command"]), _name(hook), Text(f"for {span(hook['seconds'])}", "dim"))
+        table.add_row(Text(readable(hook["command"])), _name(hook), Text(f"for {span(hook['seconds'])}", "dim"))
     return table
 
 

@@ -33,6 +33,7 @@ _NUMBER_ROOM: Final = len(" (9999)")
 _DOUBLE: Final = re.compile(r".+(\.stem\.(?:m4a|mp4))", re.IGNORECASE)  # DJ players know files by both parts
 _EXTENSION: Final = 16  # bytes; what is longer is no extension but a name with a dot
 _FORBIDDEN: Final = re.compile(r'[<>:"/\\|?*\x00-\x1f\x7f-\x9f\u2028\u2029]')
+_CONTROL: Final = re.compile(r"[\x00-\x08\x0b-\x1f\x7f-\x9f]")
 _DEVICE: Final = re.compile(r"(con|prn|aux|nul|conin\$|conout\$|com[0-9¹²³]|lpt[0-9¹²³])\s*(\..*)?", re.IGNORECASE)
 _KEPT_APART: Final = "_"
 
@@ -84,8 +85,12 @@ def split(name: str) -> tuple[str, str]:
 
 
 def readable(name: bytes | str) -> str:
-    """Show a name or a path that need not be UTF-8: each byte that is no text by its number."""
-    return os.fsencode(name).decode("utf-8", "backslashreplace")
+    """Show a name, a path or words with them, which need not be UTF-8, and may hold what steers a terminal.
+
+    Each byte that is no text and each control character but tab and line feed is shown by its number.
+    """
+    text = os.fsencode(name).decode("utf-8", "backslashreplace")
+    return _CONTROL.sub(lambda found: f"\\x{ord(found[0]):02x}", text)
 
 
 def cut(text: str, longest: int) -> str:

@@ -1,0 +1,38 @@
+"""What people give to commands by mistake, and names that others chose: answered in words, never by a traceback."""
+
+import time
+
+import pytest
+from typer.testing import CliRunner
+
+from stemd.cli import app
+from stemd.ledger import jobs, open_for_writing
+from stemd.model import Arrival, Stat
+
+
+@pytest.fixture
+def config(tmp_path):
+    (tmp_path / "state").mkdir()
+    (tmp_path / "in").mkdir()
+    path = tmp_path / "config.toml"
+    path.write_text(
+        '[daemon]\nstate_dir = "state"\n[[rule]]\nname = "a"\ninbox = "in"\noutbox = "out"\nmodel = "demo"\n'
+        'exclude = ["*.aiff"]\n'
+    )
+    open_for_writing(tmp_path / "state").close()
+    return path
+
+
+def run(*words):
+    return CliRunner().invoke(app, [str(word) for word in words])
+
+
+def test_names_do_not_steer_a_terminal(config, tmp_path):
+    ledger = open_for_writing(tmp_path / "state")
+    name = b"a\x1b[2Jb\xc2\x9b1m.wav"
+    (job,) = jobs.admit(ledger, [(Arrival("a", b"/in/" + name, Stat(1, 2, 3)), name)], time.time())
+    ledger.close()
+    for words in (("jobs",), ("status",), ("why", job.id)):
+        told = run(*words, "-c", config).output
+        assert "a\\x1b[2Jb\\x9b1m.wav" in told
+        assert not {"\x1b", "\x9b"} & set(told)
