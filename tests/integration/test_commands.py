@@ -6,6 +6,7 @@ import pytest
 from typer.testing import CliRunner
 
 from stemd.cli import app
+from stemd.errors import StemdError
 from stemd.ledger import jobs, open_for_writing
 from stemd.model import Arrival, Stat
 
@@ -25,6 +26,34 @@ def config(tmp_path):
 
 def run(*words):
     return CliRunner().invoke(app, [str(word) for word in words])
+
+
+def refusal(*words) -> StemdError:
+    told = run(*words)
+    assert isinstance(told.exception, StemdError), told.exception
+    return told.exception
+
+
+@pytest.mark.parametrize(
+    "name, words",
+    [
+        ("take.part", "hidden and unfinished"),
+        ("~song.wav", "hidden and unfinished"),
+        (".song.wav", "hidden and unfinished"),
+        ("song.aiff", 'rule "a" takes no file'),
+        ("song.lrc", 'rule "a" takes no file'),
+    ],
+)
+def test_what_the_rule_would_never_take_is_not_submitted(config, tmp_path, name, words):
+    (tmp_path / name).write_bytes(b"sound")
+    assert words in refusal("submit", tmp_path / name, "-r", "a", "-c", config).message
+    assert list((tmp_path / "in").iterdir()) == []
+
+
+def test_what_the_rule_takes_is_submitted(config, tmp_path):
+    (tmp_path / "song.wav").write_bytes(b"sound")
+    assert "once it has settled" in run("submit", tmp_path / "song.wav", "-r", "a", "-c", config).output
+    assert [path.name for path in (tmp_path / "in").iterdir()] == ["song.wav"]
 
 
 def test_names_do_not_steer_a_terminal(config, tmp_path):

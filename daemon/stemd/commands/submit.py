@@ -13,6 +13,8 @@ from stemd.errors import StemdError
 from stemd.files import copy_hashing, rename_noreplace, sync_folder
 from stemd.files.marker import set_ready
 from stemd.files.names import numbered, readable
+from stemd.files.wanted import ignored, wanted
+from stemd.model import Rule
 
 
 def submit(
@@ -26,11 +28,26 @@ def submit(
     if found is None:
         names = ", ".join(known.name for known in settings.rules)
         raise StemdError("no-such-rule", f'there is no rule "{rule}"', f"the rules are: {names}")
+    check_name(file.name, found)
     placed = place(file, found.inbox)
     if found.ready == "marker":
         set_ready(placed)
     when = "at once" if found.ready == "marker" else "once it has settled"
     typer.echo(f"{readable(str(placed))}: it is taken {when}; follow it with: stemd why")
+
+
+def check_name(name: str, rule: Rule) -> None:
+    """Refuse a name that the rule would leave lying in its inbox. Raises StemdError "not-taken"."""
+    if ignored(os.fsencode(name)):
+        raise StemdError(
+            "not-taken", f"{readable(name)} would never be taken: hidden and unfinished files have such names",
+            "submit it under another name",
+        )  # fmt: skip
+    if not wanted(os.fsencode(name), rule):
+        raise StemdError(
+            "not-taken", f'rule "{rule.name}" takes no file named {readable(name)} for a recording',
+            "see its include and exclude; lyrics, markers and papers of albums are saved beside their recording",
+        )  # fmt: skip
 
 
 def place(file: Path, inbox: Path) -> Path:
