@@ -56,6 +56,17 @@ def test_what_the_rule_takes_is_submitted(config, tmp_path):
     assert [path.name for path in (tmp_path / "in").iterdir()] == ["song.wav"]
 
 
+@pytest.mark.parametrize(
+    "words", [("models", "list"), ("models", "fetch"), ("models", "verify"), ("separate", "x.wav", "-o", "y")]
+)
+def test_models_are_looked_for_where_the_configuration_says(tmp_path, words):
+    (tmp_path / "x.wav").touch()
+    wrong = tmp_path / "wrong.toml"
+    wrong.write_text("[[rule")
+    words = [str(tmp_path / word) if word in {"x.wav", "y"} else word for word in words]
+    assert refusal(*words, "-c", wrong).code == "config"
+
+
 def test_names_do_not_steer_a_terminal(config, tmp_path):
     ledger = open_for_writing(tmp_path / "state")
     name = b"a\x1b[2Jb\xc2\x9b1m.wav"

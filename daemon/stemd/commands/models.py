@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from stemd.children import Worker
-from stemd.commands.common import settings_of
+from stemd.commands.common import AsJson, ConfigPath, settings_of
 from stemd.commands.separate import bars, configured_models, interruptible
 from stemd.errors import StemdError
 
@@ -19,14 +19,13 @@ if TYPE_CHECKING:
 app = typer.Typer(no_args_is_help=True, help="Which models there are, and which are on this machine.")
 
 Folder = Annotated[str, typer.Option("--models", help="A folder of local models, looked at first.")]
-AsJson = Annotated[bool, typer.Option("--json", help="Print JSON.")]
 _PATIENCE = 900.0  # seconds for one file to arrive without a word in between
 
 
 @app.command("list")
-def list_models(models: Folder = "", as_json: AsJson = False) -> None:
+def list_models(config: ConfigPath = None, models: Folder = "", as_json: AsJson = False) -> None:
     """List every model that stemd can run, and where it is."""
-    answer = asked({"do": "list", "models": models or configured_models()})["models"]
+    answer = asked({"do": "list", "models": models or configured_models(config)})["models"]
     typer.echo(json.dumps(answer, indent=1) if as_json else listed(answer))
 
 
@@ -36,11 +35,12 @@ def fetch(
         list[str] | None,
         typer.Argument(help="Names from `stemd models list`, or hf://someone/model. Default: those of the rules."),
     ] = None,
+    config: ConfigPath = None,
     models: Folder = "",
 ) -> None:
     """Fetch models from where Demucs publishes them; afterwards they work without a network."""
-    folder = models or configured_models()
-    for name in names or dict.fromkeys(rule.model for rule in settings_of(None).rules):
+    folder = models or configured_models(config)
+    for name in names or dict.fromkeys(rule.model for rule in settings_of(config).rules):
         with bars() as show:
             done = asked(
                 {"do": "fetch", "model": name, "models": folder},
@@ -52,11 +52,12 @@ def fetch(
 @app.command()
 def verify(
     names: Annotated[list[str] | None, typer.Argument(help="Default: every model on this machine.")] = None,
+    config: ConfigPath = None,
     models: Folder = "",
     as_json: AsJson = False,
 ) -> None:
     """Check that models are whole and load; exit code 1 if one is not."""
-    folder = models or configured_models()
+    folder = models or configured_models(config)
     wanted = names or [m["name"] for m in asked({"do": "list", "models": folder})["models"] if m["here"]]
     verdicts = [verdict(name, folder) for name in wanted]
     typer.echo(json.dumps(verdicts, indent=1) if as_json else "\n".join(_line(v) for v in verdicts))

@@ -17,7 +17,7 @@ from rich.console import Console
 from rich.progress import BarColumn, Progress, TaskProgressColumn, TextColumn, TimeRemainingColumn
 
 from stemd.children import WorkerPool
-from stemd.commands.common import settings_of, span
+from stemd.commands.common import ConfigPath, settings_of, span
 from stemd.errors import StemdError
 from stemd.model import Job, Rule, Stat
 from stemd.stages import normalise
@@ -41,6 +41,7 @@ def separate(  # noqa: PLR0917 - Typer passes options by name
     seed: Annotated[int, typer.Option("--seed", help="Draws the shifts.")] = 0,
     residual: Annotated[str, typer.Option("--residual", help="no_...: minus or add.")] = "minus",
     batch: Annotated[int, typer.Option("--batch", min=1, help="Segments at a time, on a GPU.")] = 1,
+    config: ConfigPath = None,
     as_json: Annotated[bool, typer.Option("--json", help="Print what was done as JSON.")] = False,
 ) -> None:
     """Separate one recording into DIR/<stem>.wav, float32, as long as the recording."""
@@ -53,7 +54,7 @@ def separate(  # noqa: PLR0917 - Typer passes options by name
     check(file, out, precision, residual)
     check_apart(file, out, (f"{name}.wav" for name in wanted))
     with interruptible() as stop, bars() as show:
-        done = run(file, out, options, models or configured_models(), stop, show)
+        done = run(file, out, options, models or configured_models(config), stop, show)
     done["files"] = {stem: str(out / name) for stem, name in done["files"].items()}
     typer.echo(json.dumps(done, indent=1) if as_json else shown(done))
 
@@ -125,10 +126,10 @@ def work_on(
     return step
 
 
-def configured_models() -> str:
+def configured_models(config: Path | None = None) -> str:
     """Return the folder of local models that config.toml names; "" where there is no configuration."""
     try:
-        return str(settings_of(None).daemon.models or "")
+        return str(settings_of(config).daemon.models or "")
     except StemdError as error:
         if error.code == "no-config":
             return ""
