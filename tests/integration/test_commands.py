@@ -1,11 +1,14 @@
 """What people give to commands by mistake, and names that others chose: answered in words, never by a traceback."""
 
+import getpass
+import os
 import time
 
 import pytest
 from typer.testing import CliRunner
 
 from stemd.cli import app
+from stemd.commands.common import user
 from stemd.errors import StemdError
 from stemd.ledger import jobs, open_for_writing
 from stemd.model import Arrival, Stat
@@ -32,6 +35,27 @@ def refusal(*words) -> StemdError:
     told = run(*words)
     assert isinstance(told.exception, StemdError), told.exception
     return told.exception
+
+
+@pytest.mark.parametrize("number", ["9" * 20, "9" * 300, "9" * 5000, "1"])
+@pytest.mark.parametrize("command", ["why", "cancel"])
+def test_a_number_that_no_job_has_is_no_job(config, command, number):
+    assert refusal(command, number, "-c", config).code == "no-such-job"
+
+
+def test_a_report_is_not_written_onto_a_folder(config, tmp_path):
+    for folder in (".", "/", tmp_path, f"{tmp_path}/in/.."):
+        assert "is a folder" in refusal("report", "-c", config, "--html", folder).message
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["config.toml", "in", "state"]
+
+
+def test_a_user_without_a_name_may_ask_too(monkeypatch):
+    def nameless() -> str:
+        raise KeyError("getpwuid(): uid not found: 54321")
+
+    monkeypatch.delenv("SUDO_USER", raising=False)
+    monkeypatch.setattr(getpass, "getuser", nameless)
+    assert user() == f"user {os.getuid()}"
 
 
 @pytest.mark.parametrize(

@@ -25,6 +25,7 @@ AsJson = Annotated[bool, typer.Option("--json", help="Print JSON.")]
 
 _ANSWER_WITHIN: Final = 15.0
 _LOOK: Final = 0.1
+_DIGITS: Final = 18  # of a number that the ledger can hold
 
 
 def settings_of(config: Path | None) -> Settings:
@@ -45,7 +46,7 @@ def ledger_of(config: Path | None) -> Iterator[tuple[Settings, Ledger]]:
 
 def find_job(ledger: Ledger, given: str) -> Job:
     """Find a job by its number, or the last one of a file. Raises StemdError "no-such-job"."""
-    if given.isdecimal() and not Path(given).exists():
+    if given.isdecimal() and len(given) <= _DIGITS and not Path(given).exists():
         return jobs.get(ledger, int(given))
     found = jobs.by_path(ledger, os.fsencode(os.path.abspath(given)))  # noqa: PTH100 - never resolve links
     if not found:
@@ -76,8 +77,11 @@ def ask(config: Path | None, verb: str, job: str | None = None, details: dict[st
 
 
 def user() -> str:
-    """Who asks: the name at login, also behind sudo."""
-    return os.environ.get("SUDO_USER") or getpass.getuser()
+    """Who asks: the name at login, also behind sudo; of a user without a name the number."""
+    try:
+        return os.environ.get("SUDO_USER") or getpass.getuser()
+    except (KeyError, OSError):
+        return f"user {os.getuid()}"
 
 
 def clock(at: float) -> str:

@@ -37,6 +37,8 @@ def report(config: ConfigPath = None, since: Since = "yesterday", as_json: AsJso
 
 def _write(path: Path, content: str) -> None:
     """Write a file, whole or not at all. Raises StemdError "cannot-write"."""
+    if path.is_dir():
+        raise StemdError("cannot-write", f"{path} is a folder", "name a file in it, such as report.html")
     fresh = path.with_name(f".{path.name}.part")
     try:
         fresh.write_text(content, encoding="utf-8")
