@@ -5,12 +5,13 @@ from __future__ import annotations
 import json
 import os
 import shutil
+import tempfile
 from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
-from stemd.errors import EnvironmentFault
+from stemd.errors import EnvironmentFault, Stopping
 from stemd.files.presence import check_present, remember_folder
 from stemd.inbox import stat_of
 from stemd.model import Finished, Stage
@@ -44,6 +45,25 @@ def test_a_source_is_archived_with_its_folder(studio, inbox):
     outcome = retire.run(taken(studio, source))
     assert outcome.path == os.fsencode(inbox / "_done/album/01.wav")
     assert not source.exists()
+
+
+@pytest.mark.parametrize("what", ["song.wav", "song.lrc"])
+def test_stopping_cuts_a_copy_to_another_file_system_short(studio, inbox, what):
+    if Path("/dev/shm").stat().st_dev == inbox.stat().st_dev:
+        pytest.skip("needs a second file system")
+    saved(inbox, "song.lrc", b"[00:01.00]La")
+    with tempfile.TemporaryDirectory(dir="/dev/shm") as archive:
+        work = taken(studio, saved(inbox), archive=Path(archive))
+        if what == "song.lrc":
+            shutil.move(inbox / "song.wav", archive)  # as a kill between the two has left it
+        studio.stop.set()
+        with pytest.raises(Stopping):
+            retire.run(work)
+        assert (inbox / what).exists()
+        assert not (Path(archive) / what).exists()
+        studio.stop.clear()
+        retire.run(work)
+        assert sorted(path.name for path in Path(archive).iterdir()) == ["song.lrc", "song.wav"]
 
 
 def test_a_source_that_was_taken_away_is_dealt_with(studio, inbox):

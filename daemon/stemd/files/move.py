@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import contextlib
+import errno
 import os
-import time
 from typing import TYPE_CHECKING
 
 from stemd.errors import EnvironmentFault
@@ -13,34 +14,80 @@ from stemd.files.rename import rename_noreplace
 if TYPE_CHECKING:
     from collections.abc import Callable
     from pathlib import Path
+    from threading import Event
 
 
 def move(
-    source: Path, target: Path, job: int, sha256: str = "", *, progress: Callable[[int], None] | None = None
+    source: Path,
+    target: Path,
+    job: int,
+    sha256: str = "",
+    *,
+    stop: Event | None = None,
+    progress: Callable[[int], None] | None = None,
 ) -> None:
-    """Rename; on another file system copy, check, let the copy appear, and only then remove the original.
+    """Rename; where only a copy can get there, check it, let it appear, and only then remove the original.
+
+    What is saved under the original's name meanwhile stays.
 
     job: whose temporary file the copy is. sha256: what must come out, hex; "" where nobody knows. progress: told the
     bytes copied so far, where they are copied.
-    Raises FileExistsError, OSError, EnvironmentFault("archive-failing", "archive-full", ..).
+    Raises FileExistsError, OSError, EnvironmentFault("archive-failing", "archive-full", "inbox-busy", ..), Stopping.
     """
-    if source.stat().st_dev == target.parent.stat().st_dev:
-        rename_noreplace(source, target)
-        sync_folder(target.parent)
-        sync_folder(source.parent)
-        return
-    unfinished = target.with_name(f".stemd-{job}-{time.time_ns()}")
-    with source.open("rb") as file:
-        copied, _ = copy_hashing(file.fileno(), unfinished, progress=progress, place="archive")
-    if copied != (sha256 or digest(unfinished)):
-        unfinished.unlink()
-        raise EnvironmentFault("archive-failing", f"{target} reads back differently", "check the disk; tried again")
-    info = source.stat()
-    os.utime(unfinished, ns=(info.st_atime_ns, info.st_mtime_ns))
     try:
-        rename_noreplace(unfinished, target)
-    finally:
-        unfinished.unlink(missing_ok=True)
-    sync_folder(target.parent)
-    source.unlink()
+        rename_noreplace(source, target)
+    except OSError as error:
+        if error.errno != errno.EXDEV:  # another file system, or another mount of the same one
+            raise
+        _copy(source, target, job, sha256, stop, progress)
+    else:
+        sync_folder(target.parent)
     sync_folder(source.parent)
+
+
+def _copy(
+    source: Path, target: Path, job: int, sha256: str, stop: Event | None, progress: Callable[[int], None] | None
+) -> None:
+    """Have the copy appear as `target`, then remove the source, if it still is what was copied."""
+    if os.path.lexists(target):
+        raise FileExistsError(errno.EEXIST, os.strerror(errno.EEXIST), str(target))
+    with source.open("rb") as file:
+        info = os.fstat(file.fileno())
+        # the same name each time, so that a repeat replaces what a kill has left
+        unfinished = target.with_name(f".stemd-{job}-{info.st_ino:x}-{info.st_mtime_ns:x}")
+        try:
+            copied, _ = copy_hashing(file.fileno(), unfinished, stop=stop, progress=progress, place="archive")
+            _check_unwritten(source, info, os.fstat(file.fileno()))
+            if copied != (sha256 or digest(unfinished, stop=stop)):
+                raise EnvironmentFault(
+                    "archive-failing", f"{target} reads back differently", "check the disk; tried again"
+                )
+            os.utime(unfinished, ns=(info.st_atime_ns, info.st_mtime_ns))
+            rename_noreplace(unfinished, target)
+        finally:
+            with contextlib.suppress(OSError):
+                unfinished.unlink()
+        sync_folder(target.parent)
+        if _is_still(source, info):
+            source.unlink()
+
+
+def _check_unwritten(source: Path, before: os.stat_result, after: os.stat_result) -> None:
+    if (before.st_size, before.st_mtime_ns) != (after.st_size, after.st_mtime_ns):
+        raise EnvironmentFault("inbox-busy", f"{source} was written to while it was moved", "it is looked at again")
+
+
+def _is_still(source: Path, info: os.stat_result) -> bool:
+    """Whether the file at a path is the one that was copied, unchanged; opened, for a cache may answer a mere look."""
+    try:
+        descriptor = os.open(source, os.O_RDONLY | os.O_NOFOLLOW | os.O_CLOEXEC | os.O_NONBLOCK)
+    except (FileNotFoundError, PermissionError):
+        return False
+    try:
+        return _version(os.fstat(descriptor)) == _version(info)
+    finally:
+        os.close(descriptor)
+
+
+def _version(info: os.stat_result) -> tuple[int, ...]:
+    return info.st_dev, info.st_ino, info.st_size, info.st_mtime_ns, info.st_ctime_ns

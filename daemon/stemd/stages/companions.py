@@ -79,14 +79,15 @@ def following(work: Work, source: Path) -> dict[str, Path]:
 def follow(work: Work, companions: Mapping[str, Path], recording: Path) -> str:
     """Bring companions beside their recording, under its name; tell of it as the end of a note.
 
-    Raises EnvironmentFault("archive-..").
+    Raises EnvironmentFault("archive-..", "inbox-busy"), Stopping.
     """
     for kind, companion in companions.items():
         name = split(recording.name)[0] + companion.name[-len(kind) :]
         with faults_in("archive", recording.parent):
             for number in range(1, _SECOND_TRIES):
                 try:
-                    move(companion, recording.with_name(numbered(name, number, folder=False)), work.job.id)
+                    target = recording.with_name(numbered(name, number, folder=False))
+                    move(companion, target, work.job.id, stop=work.stop)
                 except FileExistsError:
                     continue
                 break

@@ -33,7 +33,7 @@ def run(work: Work) -> Outcome:
 
     A sender who asked with a marker is answered: the marker goes before the source, the answer comes after all else.
     Raises EnvironmentFault when the inbox cannot be reached, or the archive, the failed or the review folder cannot be
-    written.
+    written, Stopping.
     """
     if work.rule.ready != "marker":
         return _retired(work)
@@ -149,7 +149,10 @@ def _source_moved(work: Work, source: Path, folder: Path, kinds: Iterable[str]) 
             if _has_companions(target, kinds):
                 continue
             try:
-                move(source, target, job.id, job.sha256, progress=lambda copied: work.progress(copied / size, {}))
+                move(
+                    source, target, job.id, job.sha256, stop=work.stop,
+                    progress=lambda copied: work.progress(copied / size, {}),
+                )  # fmt: skip
             except FileExistsError:
                 continue
             return target

@@ -1,0 +1,135 @@
+"""Moving a file of the user's where no rename can: to another file system, or another mount of the same one."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import tempfile
+import threading
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from stemd.errors import EnvironmentFault, Stopping
+from stemd.files import digest
+from stemd.files.move import move
+
+TIMES = (1_000_000_000, 1_500_000_000)
+
+
+@pytest.fixture
+def song(tmp_path: Path) -> Path:
+    """A recording of several blocks."""
+    path = tmp_path / "in" / "song.wav"
+    path.parent.mkdir()
+    path.write_bytes(b"first take" * 300_000)
+    os.utime(path, ns=TIMES)
+    return path
+
+
+@pytest.fixture
+def archive(tmp_path: Path) -> Iterator[Path]:
+    """A folder on another file system."""
+    if not os.access("/dev/shm", os.W_OK) or Path("/dev/shm").stat().st_dev == tmp_path.stat().st_dev:
+        pytest.skip("needs a second file system")
+    with tempfile.TemporaryDirectory(dir="/dev/shm") as folder:
+        yield Path(folder)
+
+
+@pytest.fixture
+def bound(tmp_path: Path) -> Iterator[Path]:
+    """A folder that is a mount of its own, as systemd's sandbox opens each."""
+    folder = tmp_path / "bound"
+    folder.mkdir()
+    if subprocess.run(["mount", "--bind", folder, folder], capture_output=True, check=False).returncode:
+        pytest.skip("needs the right to mount")
+    yield folder
+    subprocess.run(["umount", "-l", folder], check=True)
+
+
+def names(folder: Path) -> list[str]:
+    return sorted(path.name for path in folder.iterdir())
+
+
+def test_another_mount_of_the_same_disk_is_reached_by_a_copy(song: Path, bound: Path) -> None:
+    assert song.stat().st_dev == bound.stat().st_dev
+    sha256 = digest(song)
+    move(song, bound / "song.wav", 7, sha256)
+    assert (names(song.parent), names(bound)) == ([], ["song.wav"])
+    assert digest(bound / "song.wav") == sha256
+    assert (bound / "song.wav").stat().st_mtime_ns == TIMES[1]
+
+
+def test_what_is_saved_under_the_name_meanwhile_stays(song: Path, archive: Path) -> None:
+    sha256 = digest(song)
+
+    def save(_: int) -> None:
+        part = song.with_name(".part")
+        part.write_bytes(b"second take")
+        part.replace(song)
+
+    move(song, archive / "song.wav", 7, sha256, progress=save)
+    assert song.read_bytes() == b"second take"
+    assert digest(archive / "song.wav") == sha256
+
+
+def test_what_is_saved_with_the_same_size_and_time_stays(song: Path, archive: Path) -> None:
+    def save(_: int) -> None:
+        part = song.with_name(".part")
+        part.write_bytes(b"other take" * 300_000)
+        os.utime(part, ns=TIMES)
+        part.replace(song)
+
+    move(song, archive / "song.wav", 7, progress=save)
+    assert song.read_bytes()[:10] == b"other take"
+
+
+def test_what_is_taken_away_meanwhile_is_kept(song: Path, archive: Path) -> None:
+    move(song, archive / "song.wav", 7, digest(song), progress=lambda _: song.unlink(missing_ok=True))
+    assert names(archive) == ["song.wav"]
+
+
+def test_what_is_written_to_meanwhile_is_moved_later(song: Path, archive: Path) -> None:
+    def write(_: int) -> None:
+        with song.open("r+b") as file:
+            file.write(b"mixed")
+
+    with pytest.raises(EnvironmentFault) as caught:
+        move(song, archive / "song.wav", 7, progress=write)
+    assert caught.value.code == "inbox-busy"
+    assert (names(song.parent), names(archive)) == (["song.wav"], [])
+
+
+def test_another_content_than_the_job_s_is_not_moved(song: Path, archive: Path) -> None:
+    with pytest.raises(EnvironmentFault) as caught:
+        move(song, archive / "song.wav", 7, "5" * 64)
+    assert caught.value.code == "archive-failing"
+    assert (names(song.parent), names(archive)) == (["song.wav"], [])
+
+
+def test_a_stopped_copy_leaves_nothing(song: Path, archive: Path) -> None:
+    stop = threading.Event()
+    with pytest.raises(Stopping):
+        move(song, archive / "song.wav", 7, stop=stop, progress=lambda _: stop.set())
+    assert (names(song.parent), names(archive)) == (["song.wav"], [])
+
+
+def test_a_repeat_replaces_what_a_kill_has_left(song: Path, archive: Path) -> None:
+    for _ in range(2):
+        child = os.fork()
+        if not child:
+            move(song, archive / "song.wav", 7, progress=lambda _: os._exit(77))
+        assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == 77
+        assert len(names(archive)) == 1
+    move(song, archive / "song.wav", 7)
+    assert (names(song.parent), names(archive)) == ([], ["song.wav"])
+
+
+def test_a_name_that_is_taken_costs_no_copy(song: Path, archive: Path) -> None:
+    (archive / "song.wav").write_bytes(b"in the way")
+    told: list[int] = []
+    with pytest.raises(FileExistsError):
+        move(song, archive / "song.wav", 7, progress=told.append)
+    assert (archive / "song.wav").read_bytes() == b"in the way"
+    assert (names(song.parent), names(archive), told) == (["song.wav"], ["song.wav"], [])
