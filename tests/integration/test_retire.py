@@ -158,6 +158,42 @@ def test_who_asked_for_nothing_is_not_answered(studio, inbox):
     assert [path.name for path in inbox.iterdir()] == ["_done"]
 
 
+FAILING = {"code": "damaged", "reason": "it is damaged", "hint": "mend it"}
+
+
+def test_a_mended_recording_is_not_put_aside_in_place_of_the_old_one(studio, inbox):
+    work = taken(studio, saved(inbox), FAILING)
+    aside = os.fsencode(inbox / "_failed/song.wav")
+    assert retire.run(work).path == aside
+    (inbox / "_failed/song.wav.error.txt").unlink()
+    mended, lyrics = saved(inbox, content=b"good sound"), saved(inbox, "song.lrc", b"[00:01.00]La")
+    assert retire.run(work).path == aside  # the daemon was killed before the first was written down
+    assert mended.read_bytes() == b"good sound"
+    assert lyrics.exists()
+    assert "it is damaged" in (inbox / "_failed/song.wav.error.txt").read_text()
+    assert not (inbox / "_failed/song (2).wav").exists()
+
+
+def test_a_mended_recording_stays_also_where_the_damaged_one_was_put_aside_before(studio, inbox):
+    source = saved(inbox)
+    work = taken(studio, source, FAILING)
+    (inbox / "_failed").mkdir()
+    shutil.copy2(source, inbox / "_failed")
+    source.write_bytes(b"good sound")
+    retire.run(work)
+    assert source.read_bytes() == b"good sound"
+
+
+def test_a_kill_between_putting_aside_a_recording_and_its_companions_is_made_up_for(studio, inbox):
+    source = saved(inbox)
+    work = taken(studio, source, FAILING)
+    saved(inbox, "song.lrc", b"[00:01.00]La")
+    (inbox / "_failed").mkdir()
+    source.rename(inbox / "_failed/song.wav")
+    assert "with song.lrc" in retire.run(work).note
+    assert (inbox / "_failed/song.lrc").exists()
+
+
 def test_a_name_without_room_for_an_ending_is_put_aside_with_a_note(studio, inbox):
     source = saved(inbox, "x" * 251 + ".wav")
     failing = {"failing": True, "code": "damaged", "reason": "it is damaged", "hint": "mend it"}

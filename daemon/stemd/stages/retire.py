@@ -92,11 +92,20 @@ def _put_aside(work: Work, source: Path) -> Finished:
     if source.is_relative_to(work.rule.failed):
         _leave_note(job, source)
         return _settled_in(source, "it stays in the failed folder")
-    if not _is_what_was_taken(work, source) and not _moved_before(job, work.rule.failed):
+    aside, followed = _moved_aside(work, source)
+    if aside is None:
         return Finished(note="the source is no longer the file that was taken; left alone")
-    aside, followed = _moved(work, source, work.rule.failed)
     _leave_note(job, aside)
     return _settled_in(aside, f"put aside as {_shown(aside)}{followed}")
+
+
+def _moved_aside(work: Work, source: Path) -> tuple[Path | None, str]:
+    """As `_moved`, but never a newer file by the same name; None if there is nothing of the job's to be put aside."""
+    if not _is_what_was_taken(work, source):
+        before = _moved_before(work.job, work.rule.failed)
+        if before is None or os.path.lexists(source):
+            return before, ""
+    return _moved(work, source, work.rule.failed)
 
 
 def _without_copies(work: Work, outcome: Finished) -> Outcome:
