@@ -6,6 +6,7 @@ import hashlib
 import json
 import os
 import pickle
+import shutil
 import signal
 import subprocess
 import sys
@@ -21,8 +22,10 @@ import pytest
 from stemd import wav
 from stemd.codec import keeping, making
 from stemd.errors import EnvironmentFault, StemdError, Stopping
+from stemd.files.presence import remember_folder
 from stemd.model import Finished
 from stemd.stages import deliver
+from stemd.stages.copies import INBOX_NOTE
 
 Make = Callable[..., Path]
 Tool = Callable[..., None]
@@ -297,6 +300,52 @@ def test_what_is_to_be_heard_goes_to_the_review_folder_with_its_report(studio: S
         assert {path.name for path in (studio.outbox / "song").iterdir()} == names - {"quality.json", "quality.png"}
         assert list(work.rule.review.iterdir()) == []
     assert json.loads((studio.outbox / "song" / "manifest.json").read_bytes())["approved"] is True
+
+
+def unmounted(studio: Studio, work: Any) -> Path:
+    """Have an empty mount point in the inbox's place; where the inbox is meanwhile."""
+    away = Path(work.rule.inbox.rename(studio.root / "share"))
+    work.rule.inbox.mkdir()
+    return away
+
+
+def test_a_review_copy_in_an_inbox_that_is_not_mounted_is_taken_back_later(studio: Studio, source: Path) -> None:
+    work = review(studio, source)
+    remember_folder(work.root / INBOX_NOTE, work.rule.inbox)
+    deliver.run(work)
+    share = unmounted(studio, work)
+    approved = replace(work, job=replace(work.job, approved=True))
+    with pytest.raises(EnvironmentFault) as caught:
+        deliver.run(approved)
+    assert caught.value.code == "inbox-offline"
+    assert list(work.rule.inbox.iterdir()) == []
+    work.rule.inbox.rmdir()
+    share.rename(work.rule.inbox)
+    outcome = deliver.run(approved)
+    assert isinstance(outcome, Finished)
+    assert "the review copy is gone" in outcome.note
+    assert list(work.rule.review.iterdir()) == []
+    assert [path.name for path in studio.outbox.iterdir()] == ["song"]
+
+
+def test_nothing_is_published_for_review_on_the_mount_point_of_an_inbox(studio: Studio, source: Path) -> None:
+    work = review(studio, source)
+    remember_folder(work.root / INBOX_NOTE, work.rule.inbox)
+    unmounted(studio, work)
+    with pytest.raises(EnvironmentFault) as caught:
+        deliver.run(work)
+    assert caught.value.code == "inbox-offline"
+    assert list(work.rule.inbox.iterdir()) == []
+
+
+def test_a_review_folder_that_was_removed_is_not_waited_for(studio: Studio, source: Path) -> None:
+    work = review(studio, source)
+    remember_folder(work.root / INBOX_NOTE, work.rule.inbox)
+    deliver.run(work)
+    shutil.rmtree(work.rule.review)
+    outcome = deliver.run(replace(work, job=replace(work.job, approved=True)))
+    assert isinstance(outcome, Finished)
+    assert "the review copy is gone" in outcome.note
 
 
 def test_a_review_copy_that_somebody_worked_on_stays(studio: Studio, source: Path) -> None:

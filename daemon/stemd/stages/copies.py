@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Final
 from stemd.files import faults_in
 from stemd.files.names import LONGEST, cut
 from stemd.files.plan import remembered
+from stemd.files.presence import check_present
 from stemd.files.publish import Shelf, withdraw
 
 if TYPE_CHECKING:
@@ -42,15 +43,26 @@ def standing(work: Work) -> tuple[Artifact, ...]:
 def take_back(work: Work) -> str:
     """Take every unchanged copy away; tell what became of them, as the end of a note. May be repeated after a kill.
 
-    Raises EnvironmentFault("review-missing", "review-read-only", ..), Stopping.
+    Raises EnvironmentFault("inbox-offline", "review-missing", "review-read-only", ..), Stopping.
     """
     journals = list(_journals(work))
     if not journals:
         return ""
-    with faults_in("review", work.rule.review), contextlib.suppress(FileExistsError):
-        work.rule.review.mkdir()
+    make_folder(work)
     gone = [withdraw(Shelf(work.rule.review, journal, work.job.id, "review", work.stop)) for _, journal in journals]
     return "; the review copy is gone" if all(gone) else "; the review copy was changed and stays"
+
+
+def make_folder(work: Work) -> None:
+    """Make the review folder if it is missing; never on the mount point of an inbox that is not mounted.
+
+    Raises EnvironmentFault("inbox-offline", "review-missing", ..).
+    """
+    rule = work.rule
+    if rule.review.is_relative_to(rule.inbox):
+        check_present(work.root / INBOX_NOTE, rule.inbox, but=rule.review)
+    with faults_in("review", rule.review), contextlib.suppress(FileExistsError):
+        rule.review.mkdir()
 
 
 def _journals(work: Work) -> Iterator[tuple[int, Path]]:

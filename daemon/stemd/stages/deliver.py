@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import contextlib
 import dataclasses
 import os
 import time
@@ -42,8 +41,8 @@ _MAKING: Final = 0.7  # of the stage's progress; the rest is publishing
 def run(work: Work) -> Outcome:
     """Encode the stems once, publish them whole, and take back the review copy of an approved job.
 
-    Raises EnvironmentFault("outbox-full", "outbox-read-only", "outbox-missing", "review-..", "state-full",
-    "stems-missing"), Stopping, WorkerFault, StemdError("lost-fact", "bad-name-template").
+    Raises EnvironmentFault("outbox-full", "outbox-read-only", "outbox-missing", "review-..", "inbox-offline",
+    "state-full", "stems-missing"), Stopping, WorkerFault, StemdError("lost-fact", "bad-name-template").
     """
     shelf = _shelf(work, "review" if work.job.for_review else "outbox")
     artifacts, unused = resume(shelf), ""
@@ -98,8 +97,7 @@ def _check_stems(work: Work) -> None:
 def _shelf(work: Work, what: str) -> Shelf:
     folder = work.rule.review if what == "review" else work.rule.outbox
     if what == "review":
-        with faults_in("review", folder), contextlib.suppress(FileExistsError):
-            folder.mkdir()
+        copies.make_folder(work)
     return Shelf(folder, work.folder / JOURNALS[what], work.job.id, what, work.stop)
 
 
