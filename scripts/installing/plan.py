@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 from installing.ledger import copy_ledger
 from installing.steps import CannotGoOn, Step, answer, command, must, put, remove, run, write
-from installing.texts import configuration, drop_in
+from installing.texts import configuration, drop_in, reading_drop_in
 
 if TYPE_CHECKING:
     import argparse
@@ -59,8 +59,8 @@ def install(options: argparse.Namespace) -> Iterator[Step]:
     yield from _configuration(options)
     for name in SERVICES:
         yield put(UNITS / name, (SOURCE / "systemd" / name).read_text())
-    yield Step("make the rules' folders that are missing, for the user stemd", _make_folders)
-    yield Step(f"open them to the service: write {UNITS}/stemd.service.d/folders.conf", _open_folders)
+    yield Step("make the configuration's folders that are missing, for the user stemd", _make_folders)
+    yield Step(f"open them to the services: write folders.conf in {UNITS}/stemd*.service.d", _open_folders)
     yield command("tell systemd", "systemctl", "daemon-reload")
     if not options.no_models:
         yield Step("fetch the weights of the rules' models: systemctl start stemd-models", _fetch)
@@ -77,7 +77,8 @@ def uninstall(options: argparse.Namespace) -> Iterator[Step]:
     for name in SERVICES:
         if (UNITS / name).exists():
             yield Step(f"stop and disable {name}", partial(answer, "systemctl", "disable", "--now", name))
-    files = (*(UNITS / name for name in SERVICES), UNITS / "stemd.service.d", SYSUSERS, TMPFILES, OPT)
+    yield from _close_folders()
+    files = (*(UNITS / name for name in SERVICES), SYSUSERS, TMPFILES, OPT)
     for path in files:
         if path.exists():
             yield Step(f"remove {path}", partial(remove, path))
@@ -150,7 +151,7 @@ def _configuration(options: argparse.Namespace) -> Iterator[Step]:
 
 
 def _folders() -> list[str]:
-    """Ask the installed stemd for the folders that the rules write to: it knows how they stand in the configuration."""
+    """Ask the installed stemd for the folders that it writes to: it knows how they stand in the configuration."""
     told = _configured(
         "rules = settings.rules; own = [f for r in rules for f in r.own_folders if not f.is_relative_to(r.inbox)]; "
         "answer = [str(f) for f in (*(f for r in rules for f in (r.inbox, r.outbox)), *own)]"
@@ -158,13 +159,22 @@ def _folders() -> list[str]:
     if told is None:
         message = f"{CONFIG} is not right; see: {STEMD} config check -c {CONFIG}"
         raise CannotGoOn(message)
-    return list(told)
+    return [*told, *filter(None, [_state()])]
+
+
+def _state() -> str:
+    """The state folder; "" where it lies in the one that the units themselves open."""
+    told = str(_configured("answer = str(settings.daemon.state_dir)") or STATE)
+    return "" if Path(told).is_relative_to(STATE) else told
 
 
 def _configured(code: str) -> Any:
-    """Have the installed stemd make `answer` of its `settings`; None where it, or the configuration, is not right."""
+    """Have the installed stemd make `answer` of its `settings`; None where it, or the configuration, is not right.
+
+    What begins with `~` there is below the home of the user stemd.
+    """
     load = "import json, pathlib, sys, stemd.config as c; settings = c.load(pathlib.Path(sys.argv[1])); "
-    told = answer(PYTHON, "-c", f"{load}{code}; print(json.dumps(answer))", CONFIG)
+    told = answer("env", f"HOME={STATE}", PYTHON, "-c", f"{load}{code}; print(json.dumps(answer))", CONFIG)
     return None if told is None else json.loads(told)
 
 
@@ -178,15 +188,44 @@ def _make_folders() -> None:
 
     A folder that is there keeps its owner and rights; the doctor says if they do not do.
     """
+    state = _state()
     for folder in map(Path, _folders()):
         if folder.parent.is_dir() and not folder.exists():
             folder.mkdir()
             shutil.chown(folder, "stemd", "stemd")
-            folder.chmod(0o2775)
+            folder.chmod(0o750 if str(folder) == state else 0o2775)
 
 
 def _open_folders() -> None:
-    write(UNITS / "stemd.service.d/folders.conf", drop_in(_folders()))
+    """The pages see what they play; a drop-in that is not needed any more goes."""
+    folders, state = _folders(), _state()
+    texts = {
+        "stemd.service": drop_in(folders, state),
+        "stemd-web.service": reading_drop_in(state, [folder for folder in folders if folder != state]),
+        "stemd-alerts.service": reading_drop_in(state),
+        "stemd-report.service": reading_drop_in(state),
+    }
+    for name, text in texts.items():
+        if text:
+            write(_drop_in_of(name), text)
+        elif _drop_in_of(name).exists():
+            _remove_drop_in(_drop_in_of(name))
+
+
+def _close_folders() -> Iterator[Step]:
+    for path in filter(Path.exists, map(_drop_in_of, SERVICES)):
+        yield Step(f"remove {path}", partial(_remove_drop_in, path))
+
+
+def _drop_in_of(unit: str) -> Path:
+    return UNITS / f"{unit}.d/folders.conf"
+
+
+def _remove_drop_in(path: Path) -> None:
+    """Remove it, and its folder unless somebody else's drop-ins are in it."""
+    path.unlink()
+    if not any(path.parent.iterdir()):
+        path.parent.rmdir()
 
 
 def _fetch() -> None:

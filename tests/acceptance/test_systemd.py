@@ -160,8 +160,14 @@ def machine(tmp_path_factory):
 
 def drop_in(folders):
     """The drop-in as scripts/install writes it."""
-    code = "import sys; from installing.texts import drop_in; print(drop_in(sys.argv[1:]), end='')"
-    command = [sys.executable, "-c", code, *folders]
+    return written("drop_in", folders)
+
+
+def written(text, *given):
+    """One of the texts that scripts/install writes."""
+    code = "import json, sys; from installing import texts; "
+    code += "print(getattr(texts, sys.argv[1])(*json.loads(sys.argv[2])), end='')"
+    command = [sys.executable, "-c", code, text, json.dumps(given)]
     return subprocess.run(command, cwd=ROOT / "scripts", capture_output=True, text=True, check=True).stdout
 
 
@@ -221,6 +227,28 @@ def test_the_pages_are_served_and_may_write_nothing_but_the_ledger(stemd):
         assert stemd.run(*inside, "touch", f"{place}/x", check=False).returncode != 0, place
     assert stemd.run(*inside, "test", "-w", "/var/lib/stemd/ledger.sqlite3", check=False).returncode == 0
     stemd.run("systemctl", "stop", "stemd-web")
+
+
+def test_the_pages_see_what_they_play_below_home_and_a_state_folder_elsewhere(stemd):
+    made = (
+        "mkdir -p /run/user/7/in /srv/state/work && chown -R stemd: /run/user/7/in /srv/state && touch /run/user/7/in/x"
+    )
+    stemd.run("sh", "-c", made)
+    drop = stemd.folder / "units/stemd-web.service.d/folders.conf"
+    drop.write_text(written("reading_drop_in", "/srv/state", ["/run/user/7/in"]))
+    try:
+        stemd.run("systemctl", "daemon-reload")
+        stemd.run("systemctl", "start", "stemd-web")
+        main = stemd.run("systemctl", "show", "stemd-web", "--property=MainPID", "--value").stdout.strip()
+        inside = ["nsenter", "-t", main, "-m", "-S", "64123", "-G", "64123"]
+        assert stemd.run(*inside, "ls", "/run/user/7/in").stdout.split() == ["x"]
+        assert stemd.run(*inside, "touch", "/srv/state/x", check=False).returncode == 0
+        for place in ("/run/user/7/in", "/srv/state/work"):
+            assert stemd.run(*inside, "touch", f"{place}/y", check=False).returncode != 0, place
+    finally:
+        stemd.run("systemctl", "stop", "stemd-web")
+        drop.unlink()
+        stemd.run("systemctl", "daemon-reload")
 
 
 def test_the_report_is_drawn_from_inside_its_sandbox(stemd):

@@ -1,5 +1,6 @@
 """scripts/install: what it writes from answers, what it says it would do, and what it refuses."""
 
+import argparse
 import contextlib
 import importlib
 import os
@@ -29,7 +30,7 @@ def module(name):
         sys.path.remove(str(ROOT / "scripts"))
 
 
-texts, steps, ledger = module("texts"), module("steps"), module("ledger")
+texts, steps, ledger, plan = module("texts"), module("steps"), module("ledger"), module("plan")
 ANSWERS = {"name": "songs", "preset": "best", "model": "", "state": "/var/lib/stemd"}
 NAMES = st.text(st.characters(codec="utf-8", exclude_characters="\0/"), min_size=1, max_size=20).filter(
     lambda name: name not in {".", ".."}
@@ -67,6 +68,27 @@ def test_the_configuration_is_right(tmp_path):
 def test_the_drop_in_opens_the_folders(folders, lines):
     text = texts.drop_in(folders)
     assert text.splitlines()[1:] == ["[Service]", *lines]
+
+
+def test_a_state_folder_elsewhere_is_waited_for_and_what_the_daemon_computes_stays_closed():
+    assert texts.drop_in(["/srv/in", "/data/stemd"], "/data/stemd").splitlines()[1:] == [
+        "[Unit]", 'RequiresMountsFor="/data/stemd"', "[Service]",
+        'ReadWritePaths="-/srv/in"', 'ReadWritePaths="-/data/stemd"',
+    ]  # fmt: skip
+    assert texts.reading_drop_in("/home/5%").splitlines()[1:] == [
+        "[Unit]", 'RequiresMountsFor="/home/5%%"', "[Service]", 'BindPaths="-/home/5%%"',
+        'ReadOnlyPaths="-/home/5%%/work"', 'ReadOnlyPaths="-/home/5%%/results"', 'ReadOnlyPaths="-/home/5%%/models"',
+    ]  # fmt: skip
+
+
+def test_folders_that_are_hidden_from_the_pages_are_shown_to_them():
+    shown = ["/home/eng/in", "/home/eng/in/_review", "/srv/out", "/root/out"]
+    assert texts.reading_drop_in("", shown).splitlines()[1:] == [
+        "[Service]", 'BindReadOnlyPaths="-/home/eng/in"', 'BindReadOnlyPaths="-/root/out"',
+    ]  # fmt: skip
+    assert texts.reading_drop_in("", ["/srv/out"]) == ""
+    with pytest.raises(steps.CannotGoOn, match="cannot be written for systemd"):
+        texts.reading_drop_in("", ["/home/a:b"])
 
 
 @pytest.mark.parametrize("folder", ['/srv/"x"', "/srv/a\\b", "/srv/a\nb", "/home/a:b"])
@@ -163,6 +185,77 @@ def test_what_is_missing_is_asked_for(args, word):
 def test_uninstalling_keeps_the_data_unless_told_otherwise():
     assert not any("remove /var/lib/stemd" in line for line in run("--dry-run", "--uninstall").stdout.splitlines())
     assert "remove the user stemd" in run("--dry-run", "--uninstall", "--purge").stdout
+
+
+RULE = '[[rule]]\nname = "songs"\ninbox = "{home}/in"\noutbox = "{home}/out"\nmodel = "demo"\n'
+
+
+@pytest.fixture
+def units(tmp_path, monkeypatch):
+    """Where units lie, and a configuration that is to be written."""
+    monkeypatch.setattr(plan, "UNITS", tmp_path / "units")
+    monkeypatch.setattr(plan, "CONFIG", tmp_path / "config.toml")
+    monkeypatch.setattr(plan, "PYTHON", sys.executable)
+    monkeypatch.setenv("PYTHONPATH", str(ROOT / "daemon"))
+    return tmp_path / "units"
+
+
+def drop_ins(units):
+    """The paths that each service is given."""
+    lines = {path.parent.name: path.read_text().splitlines() for path in units.glob("*.d/folders.conf")}
+    return {
+        name.removesuffix(".service.d"): [line for line in found if "Paths=" in line] for name, found in lines.items()
+    }
+
+
+def test_the_services_are_given_what_the_configuration_names(units):
+    plan.CONFIG.write_text('[daemon]\nstate_dir = "/data/stemd"\n' + RULE.format(home="/home/eng"))
+    plan._open_folders()
+    state, below = 'ReadWritePaths="-/data/stemd"', ("work", "results", "models")
+    reads = [state, *(f'ReadOnlyPaths="-/data/stemd/{name}"' for name in below)]
+    assert drop_ins(units) == {
+        "stemd": ['BindPaths="-/home/eng/in"', 'BindPaths="-/home/eng/out"', state],
+        "stemd-web": [*reads, 'BindReadOnlyPaths="-/home/eng/in"', 'BindReadOnlyPaths="-/home/eng/out"'],
+        "stemd-alerts": reads,
+        "stemd-report": reads,
+    }
+
+
+def test_what_a_service_no_longer_needs_is_taken_from_it(units):
+    plan.CONFIG.write_text('[daemon]\nstate_dir = "/data/stemd"\n' + RULE.format(home="/home/eng"))
+    plan._open_folders()
+    own = units / "stemd-web.service.d/override.conf"
+    own.write_text("[Service]\n")
+    plan.CONFIG.write_text('[daemon]\nstate_dir = "/var/lib/stemd"\n' + RULE.format(home="/srv"))
+    plan._open_folders()
+    assert drop_ins(units) == {"stemd": ['ReadWritePaths="-/srv/in"', 'ReadWritePaths="-/srv/out"']}
+    assert sorted(path.name for path in units.iterdir()) == ["stemd-web.service.d", "stemd.service.d"]
+    assert own.exists()
+
+
+def test_a_home_in_the_configuration_is_the_services(units):
+    plan.CONFIG.write_text(RULE.format(home="~"))
+    assert plan._folders() == ["/var/lib/stemd/in", "/var/lib/stemd/out"]
+
+
+def test_a_missing_state_folder_is_made_for_the_service_alone(units, tmp_path, monkeypatch):
+    owners = {}
+    monkeypatch.setattr(plan.shutil, "chown", lambda folder, *who: owners.update({folder.name: who}))
+    plan.CONFIG.write_text(f'[daemon]\nstate_dir = "{tmp_path}/state"\n' + RULE.format(home=tmp_path))
+    plan._make_folders()
+    assert owners == dict.fromkeys(("in", "out", "state"), ("stemd", "stemd"))
+    assert (tmp_path / "state").stat().st_mode & 0o7777 == 0o750
+
+
+def test_uninstalling_takes_the_drop_ins_away_but_not_those_of_others(units):
+    plan.CONFIG.write_text('[daemon]\nstate_dir = "/data/stemd"\n' + RULE.format(home="/home/eng"))
+    plan._open_folders()
+    own = units / "stemd-alerts.service.d/override.conf"
+    own.write_text("[Service]\n")
+    for step in plan.uninstall(argparse.Namespace(purge=False)):
+        if str(units) in step.text:
+            step.do()
+    assert [path for path in units.rglob("*") if path.is_file()] == [own]
 
 
 def test_only_root_may_install(monkeypatch, capsys):
