@@ -258,6 +258,20 @@ def test_a_mount_below_the_outbox_is_published_to(shelf: Shelf, tmp_path: Path, 
     assert set(content(small)) == {f"Song/{stem}.flac" for stem in STEMS}
 
 
+def test_a_folder_of_the_same_disk_mounted_below_the_outbox_is_published_to(shelf: Shelf, tmp_path: Path) -> None:
+    album = shelf.folder / "Album"
+    album.mkdir()
+    if subprocess.run(["mount", "--bind", album, album], capture_output=True, check=False).returncode:
+        pytest.skip("needs the right to mount")
+    try:
+        assert album.stat().st_dev == shelf.folder.stat().st_dev
+        publish.publish(shelf, items(tmp_path / "made", below=("Album",)))
+        assert set(content(shelf.folder)) == {f"Album/Song/{stem}.flac" for stem in STEMS}
+        assert publish.withdraw(shelf)
+    finally:
+        subprocess.run(["umount", "-l", album], check=True)
+
+
 def test_a_share_that_is_not_mounted_does_not_pass_for_delivered(shelf: Shelf, tmp_path: Path, small: Path) -> None:
     made = items(tmp_path / "made")
     shelf = replace(shelf, folder=small)

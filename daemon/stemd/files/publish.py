@@ -36,7 +36,7 @@ from stemd.files.plan import (
     with_names,
     with_new_name,
 )
-from stemd.files.rename import rename_noreplace
+from stemd.files.rename import one_mount, rename_noreplace
 from stemd.files.shelf import Item, Shelf, check_folder
 from stemd.files.withdraw import abandon, published, withdraw
 from stemd.model import Artifact
@@ -228,10 +228,10 @@ def _is_our_own(move: Move, artifacts: Sequence[Artifact]) -> bool:
 
 
 def _home(folder: Path, items: Sequence[Item]) -> Path:
-    """Where the temporary folder lies: in the outbox, or where another file system is mounted below it, in that."""
+    """Where the temporary folder lies: in the outbox, or where something is mounted below it, in that."""
     deepest = folder
     for part in items[0].place.folders:
         if not (deepest / part).is_dir() or (deepest / part).is_symlink():
             break
         deepest /= part
-    return folder if deepest.stat().st_dev == folder.stat().st_dev else deepest
+    return folder if one_mount(folder, deepest) else deepest

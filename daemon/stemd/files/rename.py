@@ -5,10 +5,8 @@ from __future__ import annotations
 import ctypes
 import errno
 import os
-from typing import TYPE_CHECKING, Final
-
-if TYPE_CHECKING:
-    from pathlib import Path
+from pathlib import Path
+from typing import Final
 
 _AT_FDCWD: Final = -100
 _RENAME_NOREPLACE: Final = 1
@@ -34,6 +32,21 @@ def rename_noreplace(source: Path, target: Path) -> None:
             _folder(source, target)
         else:
             _file(source, target)
+
+
+def one_mount(first: Path, second: Path) -> bool:
+    """Whether a renaming can lead from one folder to the other. Raises OSError."""
+    return _mount_of(first) == _mount_of(second)
+
+
+def _mount_of(folder: Path) -> tuple[int, str]:
+    """Device and mount: parts of one mount may have devices of their own (btrfs), and mounts of one device (bind)."""
+    descriptor = os.open(folder, os.O_PATH | os.O_CLOEXEC)
+    try:
+        told = Path(f"/proc/self/fdinfo/{descriptor}").read_text(encoding="ascii")
+        return os.fstat(descriptor).st_dev, next(line for line in told.splitlines() if line.startswith("mnt_id"))
+    finally:
+        os.close(descriptor)
 
 
 def _by_kernel(source: Path, target: Path) -> None:
