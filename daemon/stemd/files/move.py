@@ -81,7 +81,7 @@ def _is_still(source: Path, info: os.stat_result) -> bool:
     """Whether the file at a path is the one that was copied, unchanged; opened, for a cache may answer a mere look."""
     try:
         descriptor = os.open(source, os.O_RDONLY | os.O_NOFOLLOW | os.O_CLOEXEC | os.O_NONBLOCK)
-    except (FileNotFoundError, PermissionError):
+    except OSError:  # gone, a link, or not to be read: something else is there now
         return False
     try:
         return _version(os.fstat(descriptor)) == _version(info)
