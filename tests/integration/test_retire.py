@@ -158,7 +158,7 @@ def test_who_asked_for_nothing_is_not_answered(studio, inbox):
     assert [path.name for path in inbox.iterdir()] == ["_done"]
 
 
-FAILING = {"code": "damaged", "reason": "it is damaged", "hint": "mend it"}
+FAILING = {"failing": True, "code": "damaged", "reason": "it is damaged", "hint": "mend it"}
 
 
 def test_a_mended_recording_is_not_put_aside_in_place_of_the_old_one(studio, inbox):
