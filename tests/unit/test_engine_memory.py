@@ -1,6 +1,7 @@
 """Resident memory of the engine: it stays where the first segments left it, and the heap is tidied where it grows."""
 
 import pytest
+import torch
 
 from stemd.engine import memory
 
@@ -52,3 +53,23 @@ def test_free_memory_really_goes_back():
     kept = memory.resident()
     memory.give_back()
     assert memory.resident() < kept - (40 << 20)
+
+
+@pytest.fixture
+def card(monkeypatch):
+    """A card that is not there: keeps the names of what torch.cuda is asked, in order."""
+    asked = []
+    for name in ("init", "empty_cache", "reset_peak_memory_stats"):
+        monkeypatch.setattr(torch.cuda, name, lambda *_, name=name: asked.append(name))
+    return asked
+
+
+def test_a_peak_on_a_card_begins_once_cuda_is_there(card):
+    memory.start(torch.device("cuda", 0))
+    assert card[0] == "init"
+    assert card[-1] == "reset_peak_memory_stats"
+
+
+def test_a_peak_on_the_processor_asks_no_card(card):
+    memory.start(torch.device("cpu"))
+    assert card == []

@@ -57,6 +57,7 @@ def start(device: torch.device) -> None:
     with contextlib.suppress(OSError):
         Path("/proc/self/clear_refs").write_text("5", encoding="ascii")
     if device.type == "cuda":
+        torch.cuda.init()  # before it the allocator knows no device
         torch.cuda.reset_peak_memory_stats(device)
 
 
