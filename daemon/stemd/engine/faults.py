@@ -18,8 +18,14 @@ if TYPE_CHECKING:
 _CPU_MEMORY = re.compile(
     r"DefaultCPUAllocator: can't allocate memory|not enough memory|Cannot allocate memory|bad_alloc", re.IGNORECASE
 )
+_CUDA_MEMORY = re.compile(
+    r"CUDA (?:driver )?error: out of memory|cudaErrorMemoryAllocation|CUBLAS_STATUS_ALLOC_FAILED|CUFFT_ALLOC_FAILED"
+    r"|CUDNN_STATUS_(?:\w+_)?ALLOC(?:ATION)?_FAILED",
+    re.IGNORECASE,
+)
+"""What runs out beside torch's own allocator: the context, and what CUDA's libraries take for themselves."""
 _TRIED = re.compile(r"(?:tried to allocate|allocate)\s+([\d.]+ ?\w*)", re.IGNORECASE)
-_CUDA = re.compile(r"CUDA|cuDNN|cuBLAS|NVRTC", re.IGNORECASE)
+_CUDA = re.compile(r"CUDA|cuDNN|cuBLAS|cuFFT|NVRTC", re.IGNORECASE)
 
 
 @contextmanager
@@ -40,7 +46,7 @@ def translate(error: BaseException, device: torch.device) -> StemdError | None:
     """Return the StemdError for an exception; None where it is unexpected."""
     text = str(error)
     out = isinstance(error, (torch.OutOfMemoryError, MemoryError))
-    if out or (isinstance(error, RuntimeError) and _CPU_MEMORY.search(text)):
+    if out or (isinstance(error, RuntimeError) and (_CPU_MEMORY.search(text) or _CUDA_MEMORY.search(text))):
         return _out_of_memory(text, device)
     if isinstance(error, OSError):
         return _disk(error)
