@@ -33,23 +33,31 @@ def write(folder: Path, **files: str) -> None:
         (folder / name.replace("__", ".")).write_text(text)
 
 
-def v1(folder: Path, limit: int | str, use: int, inactive: int = 0, kills: int = 0) -> None:
+def v1(folder: Path, limit: int | str, use: int, inactive: int = 0, kills: int = 0, active: int = 0) -> None:
     write(
         folder,
         memory__limit_in_bytes=f"{limit}\n",
         memory__usage_in_bytes=f"{use}\n",
-        memory__stat=f"cache 5\ninactive_file 1\ntotal_cache 9\ntotal_inactive_file {inactive}\n",
+        memory__stat=f"inactive_file 1\ntotal_cache 9\ntotal_inactive_file {inactive}\ntotal_active_file {active}\n",
         memory__oom_control=f"oom_kill_disable 0\nunder_oom 0\noom_kill {kills}\n",
     )
 
 
-def v2(folder: Path, limit: int | str, use: int, inactive: int = 0, kills: int = 0, high: int | str = "max") -> None:
+def v2(
+    folder: Path,
+    limit: int | str,
+    use: int,
+    inactive: int = 0,
+    kills: int = 0,
+    high: int | str = "max",
+    active: int = 0,
+) -> None:
     write(
         folder,
         memory__max=f"{limit}\n",
         memory__high=f"{high}\n",
         memory__current=f"{use}\n",
-        memory__stat=f"anon 7\ninactive_file {inactive}\n",
+        memory__stat=f"anon 7\ninactive_file {inactive}\nactive_file {active}\n",
         memory__events=f"low 0\nhigh 0\nmax 3\noom 2\noom_kill {kills}\noom_group_kill 0\n",
     )
 
@@ -67,11 +75,11 @@ def tree(tmp_path):
     return tmp_path / "cgroup"
 
 
-def test_version_1_counts_inactive_cache_as_free(proc, tree):
+def test_version_1_counts_cache_as_free(proc, tree):
     (proc / "self/cgroup").write_text("9:name=systemd:/\n4:cpu,memory:/studio\n0::/\n")
     v1(tree / "memory", NONE_V1.strip(), 20 * GIB)
-    v1(tree / "memory/studio", 8 * GIB, 5 * GIB, inactive=GIB, kills=2)
-    assert Group(proc, tree).memory() == Memory(free=4 * GIB, limit=8 * GIB, oom_kills=2)
+    v1(tree / "memory/studio", 8 * GIB, 5 * GIB, inactive=GIB, kills=2, active=2 * GIB)
+    assert Group(proc, tree).memory() == Memory(free=6 * GIB, limit=8 * GIB, oom_kills=2)
 
 
 def test_version_2_the_tightest_group_on_the_path_decides(proc, tree):
@@ -80,6 +88,13 @@ def test_version_2_the_tightest_group_on_the_path_decides(proc, tree):
     v2(tree / "system.slice", 10 * GIB, 9 * GIB, inactive=GIB)
     v2(tree / "system.slice/stemd.service", 6 * GIB, GIB, kills=1)
     assert Group(proc, tree).memory() == Memory(free=2 * GIB, limit=6 * GIB, oom_kills=1)
+
+
+def test_version_2_counts_cache_as_free_though_its_files_were_read_twice(proc, tree):
+    (proc / "self/cgroup").write_text("0::/stemd\n")
+    write(tree, cgroup__controllers="memory\n")
+    v2(tree / "stemd", 8 * GIB, 7 * GIB, inactive=GIB, active=4 * GIB)
+    assert Group(proc, tree).memory().free == 6 * GIB
 
 
 def test_version_2_throttling_is_a_limit_too(proc, tree):

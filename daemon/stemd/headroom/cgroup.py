@@ -15,17 +15,20 @@ UNLIMITED = 1 << 60
 
 @dataclass(frozen=True, slots=True)
 class Files:
-    """Where one version of the interface keeps its figures. limits: the smallest one holds."""
+    """Where one version of the interface keeps its figures. limits: the smallest one holds. cache: of files."""
 
     limits: tuple[str, ...]
     use: str
-    inactive: str
+    cache: tuple[str, ...]
     events: str
 
 
-V1 = Files(("memory.limit_in_bytes",), "memory.usage_in_bytes", "total_inactive_file", "memory.oom_control")
+V1 = Files(
+    ("memory.limit_in_bytes",), "memory.usage_in_bytes", ("total_inactive_file", "total_active_file"),
+    "memory.oom_control",
+)  # fmt: skip
 # memory.high throttles instead of killing: past it a separation crawls, so it is a limit too.
-V2 = Files(("memory.max", "memory.high"), "memory.current", "inactive_file", "memory.events")
+V2 = Files(("memory.max", "memory.high"), "memory.current", ("inactive_file", "active_file"), "memory.events")
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,8 +62,9 @@ class Group:
                 continue
             limit = bound if limit is None else min(limit, bound)
             use = int((folder / files.use).read_text())
-            # Cache that nobody looked at lately goes as soon as memory is asked for.
-            rest = bound - max(0, use - _named(folder / "memory.stat", files.inactive))
+            # Cache of files goes as soon as memory is asked for, "active" for having been read twice or not; no tmpfs.
+            cache = sum(_named(folder / "memory.stat", name) for name in files.cache)
+            rest = bound - max(0, use - cache)
             free = rest if free is None else min(free, rest)
         return Memory(None if free is None else max(0, free), limit, self._oom_kills())
 
