@@ -47,12 +47,23 @@ def test_what_a_segment_needs_after_that_is_usual_from_then_on(machine):
     assert machine.given == 1
 
 
-def test_free_memory_really_goes_back():
+@pytest.fixture
+def kept():
+    """Fills the heap and frees it, but for its end; gives the resident memory with the free pages in it."""
     blocks = [bytearray(b"x") * 100_000 for _ in range(640)]  # small enough for the heap, which keeps what is freed
     del blocks[:-1]  # the last one holds the heap's end where it is
-    kept = memory.resident()
+    yield memory.resident()
+    blocks.clear()
+
+
+def test_free_memory_really_goes_back(kept):
     memory.give_back()
     assert memory.resident() < kept - (40 << 20)
+
+
+def test_a_peak_holds_nothing_that_an_earlier_run_left_free(kept):
+    memory.start(torch.device("cpu"))
+    assert memory.peak_ram() < kept - (40 << 20)
 
 
 @pytest.fixture
@@ -64,10 +75,9 @@ def card(monkeypatch):
     return asked
 
 
-def test_a_peak_on_a_card_begins_once_cuda_is_there(card):
+def test_a_peak_on_a_card_begins_once_cuda_is_there_and_its_cache_is_empty(card):
     memory.start(torch.device("cuda", 0))
-    assert card[0] == "init"
-    assert card[-1] == "reset_peak_memory_stats"
+    assert card == ["init", "empty_cache", "reset_peak_memory_stats"]
 
 
 def test_a_peak_on_the_processor_asks_no_card(card):

@@ -53,11 +53,16 @@ def give_back() -> None:
 
 
 def start(device: torch.device) -> None:
-    """Begin a new peak: a 5 in clear_refs resets the kernel's mark, proc(5). Where it may not, the old one stays."""
+    """Begin a new peak, without what an earlier run was given and no longer uses.
+
+    A 5 in clear_refs resets the kernel's mark, proc(5). Where it may not, the old one stays.
+    """
+    give_back()
     with contextlib.suppress(OSError):
         Path("/proc/self/clear_refs").write_text("5", encoding="ascii")
     if device.type == "cuda":
         torch.cuda.init()  # before it the allocator knows no device
+        torch.cuda.empty_cache()
         torch.cuda.reset_peak_memory_stats(device)
 
 
