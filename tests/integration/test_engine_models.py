@@ -139,6 +139,15 @@ def test_a_damaged_file_is_told(folder, damage):
     assert code_of(models.load, "alone", folder) == "model-damaged"
 
 
+@pytest.mark.parametrize("step", ["torch.load", "stemd.engine.loading.load_model"])
+def test_memory_that_runs_out_while_loading_is_no_damaged_file(folder, monkeypatch, step):
+    def full(*args: Any, **kwargs: Any) -> Any:
+        raise RuntimeError("[enforce fail at alloc_cpu.cpp:127] DefaultCPUAllocator: can't allocate memory")
+
+    monkeypatch.setattr(step, full)
+    assert code_of(models.load, "alone", folder) == "out-of-memory"
+
+
 def test_the_embedded_model_is_compared_with_the_digest_in_its_name(tmp_path, monkeypatch):
     copied = tmp_path / "demo"
     shutil.copytree(names.DEMO_FOLDER, copied)

@@ -23,6 +23,7 @@ from demucs.htdemucs import HTDemucs
 from demucs.states import load_model
 from safetensors import SafetensorError, safe_open
 
+from stemd.engine import faults
 from stemd.errors import StemdError
 
 if TYPE_CHECKING:
@@ -46,7 +47,8 @@ def load(opened: Readable, file: Path) -> Network:
     """Build the network that a weight file describes, on the CPU, ready to run.
 
     opened: the file, at its beginning. Errors: StemdError "model-refused" where it names a class off the list,
-    "model-damaged" where it cannot be read, "diffq-missing" where its weights are quantised and diffq is not installed.
+    "model-damaged" where it cannot be read, "diffq-missing" where its weights are quantised and diffq is not installed,
+    "out-of-memory".
     """
     package = _from_safetensors(file) if file.suffix == ".safetensors" else _from_pickle(opened, file)
     _check(package, file)
@@ -55,7 +57,7 @@ def load(opened: Readable, file: Path) -> Network:
             warnings.simplefilter("ignore")  # demucs warns of parameters that newer classes dropped
             network: Network = load_model(package)  # type: ignore[no-untyped-call]
     except (RuntimeError, TypeError, ValueError, KeyError, AssertionError) as error:
-        raise _damaged(file, error) from error
+        raise _unreadable(file, error) from error
     return network.eval().requires_grad_(requires_grad=False)
 
 
@@ -71,7 +73,7 @@ def _from_pickle(opened: Readable, file: Path) -> dict[str, Any]:
             raise _refused(file, _asked_for(str(error))) from error
         raise _damaged(file, "it is no file of weights") from error
     except (RuntimeError, OSError, EOFError, ValueError, LookupError, AttributeError) as error:
-        raise _damaged(file, error) from error
+        raise _unreadable(file, error) from error
     return package if isinstance(package, dict) else {}
 
 
@@ -83,7 +85,7 @@ def _from_safetensors(file: Path) -> dict[str, Any]:
         structure = json.loads(facts["structure"]) if "structure" in facts else None
         args, kwargs = (_decode_json(json.loads(facts[key])) for key in ("args", "kwargs"))  # type: ignore[no-untyped-call]
     except (SafetensorError, OSError, ValueError, KeyError) as error:
-        raise _damaged(file, error) from error
+        raise _unreadable(file, error) from error
     for name in (facts.get("klass", ""), *_classes(structure)):
         if name not in _NETWORKS and name not in _QUANTISERS:
             raise _refused(file, name)
@@ -134,6 +136,12 @@ def _refused(file: Path, name: str) -> StemdError:
         f"{file} was refused: it asks for {name}, which no Demucs model needs; nothing of it was run",
         "delete the file, and fetch models only from sources that you trust",
     )
+
+
+def _unreadable(file: Path, error: Exception) -> StemdError:
+    """Tell a lack of memory from a damaged file: nobody should delete a good model."""
+    known = faults.translate(error, torch.device("cpu"))
+    return known if known and known.code == "out-of-memory" else _damaged(file, error)
 
 
 def _damaged(file: Path, reason: object) -> StemdError:
