@@ -174,6 +174,17 @@ def test_faults_have_codes_and_figures(error, code):
         assert "2.50 GiB" in caught.value.message
 
 
+def test_a_lack_of_memory_is_told_though_there_is_none_left_to_look_how_much(monkeypatch):
+    monkeypatch.setattr(faults.memory, "free", raises_memory_error)
+    with pytest.raises(StemdError, match="unknown free") as caught, faults.translated(CPU):
+        raise MemoryError
+    assert caught.value.code == "out-of-memory"
+
+
+def raises_memory_error(*_: object) -> None:
+    raise MemoryError
+
+
 def test_an_unexpected_error_stays_what_it_is():
     with pytest.raises(RuntimeError, match="shapes"), faults.translated(CPU):
         raise RuntimeError("shapes do not match")

@@ -69,7 +69,7 @@ def _out_of_memory(text: str, device: torch.device) -> StemdError:
 def _free(device: torch.device) -> str:
     try:
         return f"{memory.free(device) / 2**30:.2f} GiB"
-    except (RuntimeError, OSError):
+    except (RuntimeError, OSError, MemoryError):
         return "unknown"
 
 
