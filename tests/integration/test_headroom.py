@@ -306,6 +306,12 @@ class Card:
     def __init__(self, number: int, total: int, used: int = 0) -> None:
         self.uuid, self.name, self.total, self.used = f"GPU-{number}{number}", f"Card {number}", total, used
         self.load, self.lost, self.processes, self.samples = 0, False, {}, []
+        self.parts: dict[int, Card] = {}
+
+    def divide(self, place: int, uuid: str, total: int, used: int = 0) -> None:
+        """Add a part (MIG): a device of its own, whose load the driver does not tell."""
+        self.parts[place] = part = Card(0, total, used)
+        part.uuid, part.name, part.load = uuid, f"{self.name} MIG", None
 
 
 class Driver(types.ModuleType):
@@ -359,6 +365,17 @@ class Driver(types.ModuleType):
 
     def nvmlDeviceGetComputeRunningProcesses(self, card):  # noqa: N802 - the library names it so
         return [types.SimpleNamespace(pid=pid, usedGpuMemory=size) for pid, size in card.processes.items()]
+
+    def nvmlDeviceGetMigMode(self, card):  # noqa: N802 - the library names it so
+        return [int(bool(card.parts))] * 2
+
+    def nvmlDeviceGetMaxMigDeviceCount(self, card):  # noqa: N802 - the library names it so
+        return 7
+
+    def nvmlDeviceGetMigDeviceHandleByIndex(self, card, index):  # noqa: N802 - the library names it so
+        if index not in card.parts:
+            raise self.NVMLError_InvalidArgument
+        return card.parts[index]
 
     def nvmlDeviceGetProcessUtilization(self, card, since):  # noqa: N802 - the library names it so
         return [types.SimpleNamespace(pid=pid, timeStamp=stamp, smUtil=util) for pid, stamp, util in card.samples]
@@ -481,10 +498,29 @@ def test_the_real_library_is_harmless_without_a_card():
         ("0,0", ["GPU-aa"]),
         ("", []),
         ("-1", []),
+        ("MIG-2", ["MIG-2b"]),
+        ("MIG-", []),  # so do two parts
+        ("GPU-c,MIG-1", ["GPU-cc", "MIG-1a"]),
     ],
 )
 def test_cards_are_numbered_as_cuda_numbers_them(setting, chosen):
-    assert visible(setting, ["GPU-aa", "GPU-ab", "GPU-cc"]) == chosen
+    assert visible(setting, ["GPU-aa", "GPU-ab", "GPU-cc"], ["MIG-1a", "MIG-2b"]) == chosen
+
+
+@pytest.mark.parametrize(
+    "setting, total, free",
+    [(None, 5, 1), ("0", 5, 1), ("GPU-00", 5, 1), ("MIG-5", 5, 1), ("MIG-20", 20, 18)],
+)
+def test_a_divided_card_is_the_part_that_was_chosen_or_its_first(driver, setting, total, free):
+    driver.cards = driver.cards[:1]
+    driver.cards[0].divide(1, "MIG-5", 5 * GIB, 4 * GIB)
+    driver.cards[0].divide(4, "MIG-20", 20 * GIB, 2 * GIB)
+    look = Gpus(0, {"CUDA_VISIBLE_DEVICES": setting} if setting else {}).look
+    found, _, problems = look()
+    assert [(gpu.device, gpu.total, gpu.free) for gpu in found] == [("cuda:0", total * GIB, free * GIB)]
+    assert problems == []
+    del driver.cards[0].parts[4]
+    assert look()[2] == (["GPU part MIG-20 (Card 0 MIG) is gone"] if setting == "MIG-20" else [])
 
 
 def test_measuring_makes_no_cuda_context():

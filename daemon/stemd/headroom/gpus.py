@@ -72,20 +72,25 @@ class Gpus:
         self, nvml: Any, own: Collection[int], engaged: Collection[str]
     ) -> tuple[tuple[Gpu, ...], dict[int, Use], list[str]]:
         handles: dict[str, Any] = {}
+        parts: dict[str, Any] = {}
         problems: list[str] = []
         for number in range(nvml.nvmlDeviceGetCount()):
             try:
                 handle = nvml.nvmlDeviceGetHandleByIndex(number)
                 uuid = _text(_ask(nvml, "nvmlDeviceGetUUID", handle)) or f"GPU-{number}"
-                self._seen[uuid] = f"GPU {number} ({_text(_ask(nvml, 'nvmlDeviceGetName', handle)) or 'unnamed'})"
-                handles[uuid] = _slice(nvml, handle)
+                self._seen[uuid] = _named(nvml, f"GPU {number}", handle)
+                divided = _parts(nvml, handle)
+                handles[uuid] = next(iter(divided.values()), handle)  # CUDA uses a divided card's first part
+                parts |= divided
             except nvml.NVMLError as error:
                 problems.append(f"GPU {number} does not answer: {error}")
         gpus: list[Gpu] = []
         uses: dict[int, Use] = {}
-        for index, uuid in enumerate(visible(self._visible, list(handles))):
+        there = parts | handles
+        for index, uuid in enumerate(visible(self._visible, list(handles), list(parts))):
+            self._seen.setdefault(uuid, _named(nvml, f"GPU part {uuid}", there[uuid]))
             try:
-                gpu, used = self._card(nvml, index, uuid, handles[uuid], own, engaged)
+                gpu, used = self._card(nvml, index, uuid, there[uuid], own, engaged)
             except nvml.NVMLError as error:
                 problems.append(f"{self._seen[uuid]} does not answer: {error}")
                 continue
@@ -94,7 +99,7 @@ class Gpus:
         if problems and time.monotonic() >= self._next:
             self._disconnect("")
             self._next = 0.0  # a new connection may find a card that was reset
-        return tuple(gpus), uses, problems + self._vanished(handles)
+        return tuple(gpus), uses, problems + self._vanished(there)
 
     def _card(
         self, nvml: Any, index: int, uuid: str, handle: Any, own: Collection[int], engaged: Collection[str]
@@ -116,9 +121,10 @@ class Gpus:
         return [f"{name} is gone" for uuid, name in self._seen.items() if uuid not in there]
 
 
-def visible(setting: str | None, uuids: list[str]) -> list[str]:
+def visible(setting: str | None, uuids: list[str], parts: list[str]) -> list[str]:
     """Order the cards as CUDA numbers them under CUDA_VISIBLE_DEVICES (indices or beginnings of uuids).
 
+    uuids: of the cards. parts: uuids of what cards are divided into (MIG), which entries that begin with MIG- name.
     As in CUDA, the first entry that names no card ends the list. Numbers count in PCI order, so the engine must
     run with CUDA_DEVICE_ORDER=PCI_BUS_ID.
     """
@@ -129,7 +135,8 @@ def visible(setting: str | None, uuids: list[str]) -> list[str]:
         if entry.isdecimal():
             found = uuids[int(entry) : int(entry) + 1]
         else:
-            found = [uuid for uuid in uuids if entry and uuid.startswith(entry)]
+            named = parts if entry.startswith("MIG-") else uuids
+            found = [uuid for uuid in named if entry and uuid.startswith(entry)]
         if len(found) != 1 or found[0] in chosen:
             break
         chosen += found
@@ -144,12 +151,19 @@ def _load_of_others(nvml: Any, handle: Any, own: Collection[int]) -> float:
     return min(100.0, float(sum(util for pid, (stamp, util) in latest.items() if pid not in own and stamp >= recent)))
 
 
-def _slice(nvml: Any, handle: Any) -> Any:
-    """Give the part of a divided card (MIG) that CUDA uses, its first one; else the card."""
+def _parts(nvml: Any, handle: Any) -> dict[str, Any]:
+    """Give the parts of a divided card (MIG) by their uuids, in order; a whole card has none."""
     mode = _ask(nvml, "nvmlDeviceGetMigMode", handle)
     if not mode or not mode[0]:
-        return handle
-    return _ask(nvml, "nvmlDeviceGetMigDeviceHandleByIndex", handle, 0) or handle
+        return {}
+    places = range(_ask(nvml, "nvmlDeviceGetMaxMigDeviceCount", handle) or 1)
+    asked = ((place, _ask(nvml, "nvmlDeviceGetMigDeviceHandleByIndex", handle, place)) for place in places)
+    found = ((place, part) for place, part in asked if part is not None)
+    return {_text(_ask(nvml, "nvmlDeviceGetUUID", part)) or f"MIG-{place}": part for place, part in found}
+
+
+def _named(nvml: Any, what: str, handle: Any) -> str:
+    return f"{what} ({_text(_ask(nvml, 'nvmlDeviceGetName', handle)) or 'unnamed'})"
 
 
 def _ask(nvml: Any, question: str, *details: Any) -> Any | None:
