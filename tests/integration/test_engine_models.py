@@ -7,6 +7,7 @@ import http.server
 import io
 import os
 import pickle
+import resource
 import shutil
 import threading
 import zipfile
@@ -139,6 +140,50 @@ def test_a_damaged_file_is_told(folder, damage):
     assert code_of(models.load, "alone", folder) == "model-damaged"
 
 
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {"depth": 60},
+        {"t_layers": 10**9},
+        {"growth": 1, "depth": 10**9},
+        {"channels": 100_000},
+        {"sources": ["x"] * 10_000},
+    ],
+)
+def test_a_small_file_cannot_ask_for_a_large_network(folder, changes):
+    file = next(folder.glob("alone-*.th"))
+    package = torch.load(file, weights_only=False)
+    package["kwargs"] |= changes
+    file.unlink()
+    torch.save(package, folder / "alone.th")
+    before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    with pytest.raises(StemdError, match="more weights than it can hold") as caught:
+        models.load("alone", folder)
+    assert caught.value.code == "model-damaged"
+    assert resource.getrusage(resource.RUSAGE_SELF).ru_maxrss < before + (64 << 10)  # KiB
+    assert models.load("aaaa", folder)  # what was counted is not counted again
+
+
+@pytest.mark.parametrize(
+    "changes", [{"kwargs": {"t_heads": 0}}, {"kwargs": {"depth": 0}}, {"state": {1: torch.zeros(100_000)}}]
+)
+def test_a_network_that_cannot_be_is_told(folder, changes):
+    file = next(folder.glob("alone-*.th"))
+    package = torch.load(file, weights_only=False)
+    for key, change in changes.items():
+        package[key] |= change
+    file.unlink()
+    torch.save(package, folder / "alone.th")
+    assert code_of(models.load, "alone", folder) == "model-damaged"
+
+
+@pytest.mark.parametrize("network", [nets.htdemucs(), nets.hdemucs(dconv_lstm=4, dconv_attn=4), nets.demucs()])
+@pytest.mark.parametrize("half", [False, True])
+def test_every_kind_of_network_is_small_enough_for_its_file(tmp_path, network, half):
+    nets.save(network.half() if half else network.float(), tmp_path, "own")
+    assert models.load("own", tmp_path).family == type(network).__name__.lower()
+
+
 @pytest.mark.parametrize("step", ["torch.load", "stemd.engine.loading.load_model"])
 def test_memory_that_runs_out_while_loading_is_no_damaged_file(folder, monkeypatch, step):
     def full(*args: Any, **kwargs: Any) -> Any:
@@ -180,10 +225,26 @@ def test_what_is_missing_or_unknown_says_what_to_do(folder, tmp_path):
 def test_two_files_for_one_signature_and_odd_bags_are_told(folder):
     (folder / "odd.yaml").write_text("models: ['aaaa', 'bbbb']\nweights: [[1, 0, 1]]\n")
     assert code_of(models.load, "odd", folder) == "model-damaged"
-    (folder / "odd.yaml").write_text("models: [unclosed\n")
-    assert code_of(models.load, "odd", folder) == "model-damaged"
     shutil.copy(next(folder.glob("alone-*.th")), folder / "alone.th")
     assert code_of(models.load, "alone", folder) == "model-duplicate"
+
+
+UNFOLDING = "a0: &a0 [x]\n" + "".join(f"a{i}: &a{i} [{', '.join([f'*a{i - 1}'] * 9)}]\n" for i in range(1, 10))
+
+
+@pytest.mark.parametrize(
+    "text",
+    ["models: [unclosed", "models: []", "models: aaaa", "models: [12]", "[aaaa]", UNFOLDING + "models: [*a9]"],
+    ids=["unclosed", "empty", "no list", "number", "no table", "unfolding"],
+)
+def test_a_file_that_is_no_bag_is_told_at_once(folder, text):
+    (folder / "odd.yaml").write_text(text)
+    assert code_of(models.load, "odd", folder) == "model-damaged"
+
+
+def test_a_bag_nested_too_deep_is_told(folder):
+    (folder / "odd.yaml").write_text("models: " + "[" * 1000 + "]" * 1000)
+    assert code_of(models.load, "odd", folder) == "model-damaged"
 
 
 @pytest.mark.parametrize("name", ["../models/alone", "/etc/passwd", "a/b"])

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import yaml
 
@@ -25,18 +25,34 @@ class Bag:
     segment: float | None = None
 
 
+class _Loader(yaml.SafeLoader):
+    """Knows no aliases: no bag needs them, and through them a few lines unfold to gigabytes."""
+
+    def compose_node(self, parent: yaml.Node | None, index: int) -> yaml.Node | None:
+        """Read the next part of the file."""
+        if self.check_event(yaml.AliasEvent):
+            raise ValueError("it has an alias (*name)")
+        return super().compose_node(parent, index)
+
+
 def read(file: Path) -> Bag:
     """Read a bag's YAML file. Errors: StemdError "model-damaged"."""
     try:
-        content = yaml.safe_load(file.read_text(encoding="utf-8"))
+        content = yaml.load(file.read_text(encoding="utf-8"), _Loader)  # noqa: S506 - a safe one
         weights, segment = content.get("weights"), content.get("segment")
         return Bag(
-            tuple(str(signature) for signature in content["models"]),
+            _signatures(content["models"]),
             tuple(tuple(float(weight) for weight in row) for row in weights) if weights else None,
             float(segment) if segment else None,
         )
-    except (OSError, ValueError, TypeError, KeyError, AttributeError, yaml.YAMLError) as error:
+    except (OSError, ValueError, TypeError, KeyError, AttributeError, RecursionError, yaml.YAMLError) as error:
         reason = str(error).replace("\n", " ")
         raise StemdError(
             "model-damaged", f"{file} is not a bag of models: {reason}", "restore the file or remove it from the folder"
         ) from error
+
+
+def _signatures(models: Any) -> tuple[str, ...]:
+    if not isinstance(models, list) or not models or not all(isinstance(signature, str) for signature in models):
+        raise ValueError("`models` must be a list of signatures, each in quotes")
+    return tuple(models)

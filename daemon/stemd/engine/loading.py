@@ -12,6 +12,7 @@ import pickle
 import re
 import warnings
 from collections import OrderedDict
+from contextlib import contextmanager
 from fractions import Fraction
 from typing import IO, TYPE_CHECKING, Any, TypeAlias
 
@@ -22,11 +23,13 @@ from demucs.hf import _decode_json, _unflatten_state
 from demucs.htdemucs import HTDemucs
 from demucs.states import load_model
 from safetensors import SafetensorError, safe_open
+from torch.nn.modules.module import register_module_parameter_registration_hook
 
 from stemd.engine import faults
 from stemd.errors import StemdError
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
     from pathlib import Path
 
     from stemd.engine.models import Network
@@ -40,6 +43,13 @@ _NETWORKS: dict[str, type] = {
     "demucs.htdemucs.HTDemucs": HTDemucs,
 }
 _BEGINNINGS = (b"P", b"\x80")  # of a zip archive and of a pickle: what begins otherwise is no weight file at all
+_BROKEN = (
+    ArithmeticError, AssertionError, AttributeError, EOFError, LookupError, MemoryError, OSError, RuntimeError,
+    SafetensorError, TypeError, ValueError,
+)  # fmt: skip
+"""What torch and Demucs raise over a file that is not what it says to be."""
+_LEAST = 64
+"""Bytes of a file that one tensor takes at least, however few weights are in it."""
 _QUANTISERS = ("diffq.diffq.DiffQuantizer", "diffq.uniform.UniformQuantizer")  # named inside mdx_q and mdx_extra_q
 
 
@@ -50,13 +60,13 @@ def load(opened: Readable, file: Path) -> Network:
     "model-damaged" where it cannot be read, "diffq-missing" where its weights are quantised and diffq is not installed,
     "out-of-memory".
     """
-    package = _from_safetensors(file) if file.suffix == ".safetensors" else _from_pickle(opened, file)
-    _check(package, file)
     try:
-        with warnings.catch_warnings():
+        package = _from_safetensors(file) if file.suffix == ".safetensors" else _from_pickle(opened, file)
+        _check(package, file)
+        with warnings.catch_warnings(), _no_larger_than(file, quantised="__quantized" in package["state"]):
             warnings.simplefilter("ignore")  # demucs warns of parameters that newer classes dropped
             network: Network = load_model(package)  # type: ignore[no-untyped-call]
-    except (RuntimeError, TypeError, ValueError, KeyError, AssertionError) as error:
+    except _BROKEN as error:
         raise _unreadable(file, error) from error
     return network.eval().requires_grad_(requires_grad=False)
 
@@ -72,20 +82,15 @@ def _from_pickle(opened: Readable, file: Path) -> dict[str, Any]:
         if opened.read(1) in _BEGINNINGS:
             raise _refused(file, _asked_for(str(error))) from error
         raise _damaged(file, "it is no file of weights") from error
-    except (RuntimeError, OSError, EOFError, ValueError, LookupError, AttributeError) as error:
-        raise _unreadable(file, error) from error
     return package if isinstance(package, dict) else {}
 
 
 def _from_safetensors(file: Path) -> dict[str, Any]:
-    try:
-        with safe_open(str(file), framework="pt") as opened:
-            facts = opened.metadata() or {}
-            tensors = {key: opened.get_tensor(key) for key in opened.keys()}  # noqa: SIM118 - not a dict
-        structure = json.loads(facts["structure"]) if "structure" in facts else None
-        args, kwargs = (_decode_json(json.loads(facts[key])) for key in ("args", "kwargs"))  # type: ignore[no-untyped-call]
-    except (SafetensorError, OSError, ValueError, KeyError) as error:
-        raise _unreadable(file, error) from error
+    with safe_open(str(file), framework="pt") as opened:
+        facts = opened.metadata() or {}
+        tensors = {key: opened.get_tensor(key) for key in opened.keys()}  # noqa: SIM118 - not a dict
+    structure = json.loads(facts["structure"]) if "structure" in facts else None
+    args, kwargs = (_decode_json(json.loads(facts[key])) for key in ("args", "kwargs"))  # type: ignore[no-untyped-call]
     for name in (facts.get("klass", ""), *_classes(structure)):
         if name not in _NETWORKS and name not in _QUANTISERS:
             raise _refused(file, name)
@@ -113,6 +118,29 @@ def _check(package: dict[str, Any], file: Path) -> None:
         raise StemdError(
             "diffq-missing", f"{file} holds quantised weights and diffq is not installed", "run: pip install diffq"
         )
+
+
+@contextmanager
+def _no_larger_than(file: Path, *, quantised: bool) -> Iterator[None]:
+    """Raise ValueError once a network that is built in the block has more weights than the file can hold.
+
+    Without, a few hundred bytes that ask for sixty layers take all memory before anybody finds that no weights follow.
+    torch tells of a tensor of weights before these are drawn, so that its memory was asked for and never touched. No
+    format has less than 8 bits for a weight; quantised ones have 1 or more.
+    """
+    room = file.stat().st_size * (8 if quantised else 1)
+
+    def count(_module: torch.nn.Module, _name: str, weights: torch.nn.Parameter) -> None:
+        nonlocal room
+        room -= max(_LEAST, weights.numel())
+        if room < 0:
+            raise ValueError("it describes a network of more weights than it can hold")
+
+    hook = register_module_parameter_registration_hook(count)
+    try:
+        yield
+    finally:
+        hook.remove()
 
 
 def _quantisers() -> list[type]:
