@@ -163,6 +163,32 @@ def test_a_video_gives_its_first_sound_and_another_if_asked(
     assert normalise.inspect(video, "film.mkv", stream=1).stream == 1
 
 
+LATE = {
+    "late.mkv": ("-c:v", "mpeg4", "-c:a", "flac"),
+    "late.webm": ("-c:v", "libvpx", "-deadline", "realtime", "-cpu-used", "8", "-c:a", "libvorbis"),
+    "late.mp4": ("-c:v", "mpeg4", "-c:a", "aac", "-movflags", "+faststart"),
+    "late.wmv": ("-c:v", "wmv2", "-c:a", "wmav2"),
+}
+
+
+@pytest.mark.parametrize("name", LATE)
+def test_a_film_whose_sound_begins_late_is_whole(
+    studio: Studio, made: Make, tmp_path: Path, ffmpeg: Tool, name: str
+) -> None:
+    film, noise = tmp_path / name, made("a.wav", *LOSSLESS["a.wav"])
+    picture = ("-f", "lavfi", "-i", "testsrc=s=64x64:d=9")
+    ffmpeg(*picture, "-itsoffset", "5", "-i", noise, *LATE[name], film)
+    mix = studio.normalised(film)
+    assert mix.damage == ""
+    assert mix.seconds == pytest.approx(3, abs=0.06)
+    assert mix.source.lead == pytest.approx(5, abs=0.06)
+    content = film.read_bytes()
+    (tmp_path / f"cut-{name}").write_bytes(content[: len(content) * 3 // 4])
+    for path in ("mix.json", "mix.wav"):
+        (studio.folder / path).unlink()
+    assert refused(studio, tmp_path / f"cut-{name}").code == "truncated"
+
+
 def test_tags_and_covers_are_seen(studio: Studio, made: Make, tmp_path: Path, ffmpeg: Tool) -> None:
     ffmpeg("-f", "lavfi", "-i", "testsrc=s=32x32:d=1", "-frames:v", "1", tmp_path / "cover.png")
     source = tmp_path / "tagged.mp3"

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any, Final
 
 from stemd.errors import EnvironmentFault, StemdError
@@ -57,15 +57,16 @@ def inspect(path: Path, name: str, *, stream: int = 0, stop: Event | None = None
         raise StemdError("empty-file", f"{name} is empty", "copy it again; the copy may have been cut off")
     answer = _asked(path, name, stop)
     chosen = _chosen(answer, name, stream)
-    header = declared(path)
+    header = _of_sound(declared(path), answer)
     exact = header.seconds if header else None
+    begin = _begin(path, answer, chosen, stop)
     return Source(
         container=str(answer.format.get("format_name", "")),
         codec=str(chosen.get("codec_name", "")),
         sample_rate=int(chosen["sample_rate"]),
         channels=int(chosen["channels"]),
         layout=str(chosen.get("channel_layout", "")),
-        duration=exact if exact is not None else _duration(answer, chosen, estimated=_ESTIMATED in answer.words),
+        duration=exact if exact is not None else _duration(answer, chosen, begin),
         stream=stream,
         lossless=str(chosen.get("codec_name", "")).startswith(_LOSSLESS),
         video=any(_kind(other) == "video" and not _is_cover(other) for other in answer.streams),
@@ -74,7 +75,13 @@ def inspect(path: Path, name: str, *, stream: int = 0, stop: Event | None = None
         tags=_tags(answer.format, chosen),
         cut=_is_cut(header),
         frames=_gapless(answer.format, chosen),
+        lead=max(begin - _number(answer.format.get("start_time")), 0.0),
     )
+
+
+def _of_sound(header: Declared | None, answer: _Answer) -> Declared | None:
+    """What a header promises of the sound: where there is a picture, its length may be the picture's."""
+    return header if header is None or _is_alone(answer) else replace(header, seconds=None)
 
 
 def _is_cut(header: Declared | None) -> bool | None:
@@ -83,27 +90,22 @@ def _is_cut(header: Declared | None) -> bool | None:
 
 
 def _asked(path: Path, name: str, stop: Event | None) -> _Answer:
-    argv = (
-        "ffprobe",
-        "-hide_banner",
-        "-v",
-        "warning",
-        *GUARDS,
-        "-show_format",
-        "-show_streams",
-        "-of",
-        "json",
-        "-i",
-        path,
-    )
+    told, words = _probed(path, stop, "-show_format", "-show_streams")
+    if not told.get("streams"):
+        raise _unusable(path, name, words)
+    return _Answer(told.get("format", {}), told["streams"], words)
+
+
+def _probed(path: Path, stop: Event | None, *what: str) -> tuple[dict[str, Any], str]:
+    """Ask ffprobe; its answer, empty where it has none, and its complaints."""
+    argv: tuple[str | Path, ...] = (
+        "ffprobe", "-hide_banner", "-v", "warning", *GUARDS, *what, "-of", "json", "-i", path,
+    )  # fmt: skip
     done = run(argv, timeout=_SECONDS, stop=stop, limits=SANDBOX)
     try:
-        told = json.loads(done.stdout.decode("utf-8", "replace") or "{}")
+        return dict(json.loads(done.stdout.decode("utf-8", "replace") or "{}")), done.stderr_tail
     except ValueError:
-        told = {}
-    if not told.get("streams"):
-        raise _unusable(path, name, done.stderr_tail)
-    return _Answer(told.get("format", {}), told["streams"], done.stderr_tail)
+        return {}, done.stderr_tail
 
 
 def _unusable(path: Path, name: str, words: str) -> StemdError:
@@ -170,16 +172,45 @@ def _is_cover(stream: dict[str, Any]) -> bool:
     return bool(stream.get("disposition", {}).get("attached_pic"))
 
 
-def _duration(answer: _Answer, stream: dict[str, Any], *, estimated: bool) -> float | None:
-    """Seconds that the container declares for this stream; None where ffmpeg only guesses, or means the picture."""
-    if estimated:
+def _is_alone(answer: _Answer) -> bool:
+    return all(_kind(other) == "audio" or _is_cover(other) for other in answer.streams)
+
+
+def _is_matroska(answer: _Answer) -> bool:
+    return "matroska" in str(answer.format.get("format_name", "")).split(",")
+
+
+def _begin(path: Path, answer: _Answer, stream: dict[str, Any], stop: Event | None) -> float:
+    """Tell at which of the file's time stamps a stream begins. For Matroska ffprobe may give the file's own start."""
+    if not _is_matroska(answer):
+        return _number(stream.get("start_time"))
+    what = ("-select_streams", str(stream["index"]), "-read_intervals", "%+#1", "-show_entries", "packet=pts_time")
+    packets = _probed(path, stop, *what)[0].get("packets") or [{}]
+    return _number(packets[0].get("pts_time"))
+
+
+def _number(text: str | None) -> float:
+    try:
+        return float(text or 0.0)
+    except ValueError:
+        return 0.0
+
+
+def _duration(answer: _Answer, stream: dict[str, Any], begin: float) -> float | None:
+    """Seconds that the container declares for this stream; None where ffmpeg only guesses, or means the picture.
+
+    Matroska and ASF declare none of a stream: ffprobe's is the file's. A tag in Matroska tells when the stream ends,
+    unless mkvmerge wrote it, whose statistics tell how long it is.
+    """
+    if _ESTIMATED in answer.words:
         return None
-    alone = all(_kind(other) == "audio" or _is_cover(other) for other in answer.streams)
     tags = {key.lower(): value for key, value in stream.get("tags", {}).items()}
-    for text in (stream.get("duration"), tags.get("duration"), answer.format.get("duration") if alone else None):
+    own = None if _is_matroska(answer) or answer.format.get("format_name") == "asf" else stream.get("duration")
+    passed = max(begin, 0.0) if _is_matroska(answer) and "_statistics_writing_app" not in tags else 0.0
+    for text in (own, tags.get("duration"), answer.format.get("duration") if _is_alone(answer) else None):
         seconds = _seconds(str(text)) if text else None
         if seconds is not None:
-            return seconds
+            return seconds - passed if seconds > passed else None
     return None
 
 

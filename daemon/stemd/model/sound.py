@@ -9,7 +9,8 @@ from dataclasses import dataclass, field
 class Source:
     """What ffprobe says of a recording, and which of its audio streams is used.
 
-    duration: seconds, as the container declares it; None where it does not.
+    duration: of its sound in seconds, as the container declares it; None where it does not.
+    lead: seconds from the file's beginning to its first sound.
     stream: index among the file's audio streams. tags: names in lower case.
     cover_stream: the cover's index among all streams.
     cut: whether its end is missing, by the container's count of bytes; None where that does not tell.
@@ -30,6 +31,7 @@ class Source:
     cover_stream: int | None = None
     cut: bool | None = None
     frames: int | None = None
+    lead: float = 0.0
 
 
 @dataclass(frozen=True, slots=True)

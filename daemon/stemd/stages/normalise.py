@@ -164,7 +164,7 @@ def _damage(work: Work, file: Path, source: Source, done: dict[str, Any], name: 
     missing = promised - seconds
     slack = _SLACK[source.lossless][0] + _SLACK[source.lossless][1] * promised
     if missing > slack:
-        arrived = source.cut is False or done["reached"] >= promised - slack
+        arrived = source.cut is False or done["reached"] >= source.lead + promised - slack
         if not arrived and not _end_is_there(work, file, source, missing):
             raise _cut(name, seconds, promised)
         damage = f"{missing:.2f} s of {promised:.1f} s could not be decoded"
@@ -184,14 +184,15 @@ def _cut(name: str, seconds: float, promised: float | None) -> StemdError:
 
 def _end_is_there(work: Work, file: Path, source: Source, missing: float) -> bool:
     """Whether the last second can be decoded, where time stamps do not tell: `missing` seconds lack before it then."""
-    start = max((source.duration or 0.0) - 1.0, 0.0)
+    promised = source.duration or 0.0
+    start = source.lead + max(promised - 1.0, 0.0)
     argv = [
         "ffmpeg", "-hide_banner", "-nostdin", "-v", "error", *GUARDS, "-ss", f"{start:.3f}", "-i", str(file),
         "-map", f"0:a:{source.stream}", "-ac", "1", "-ar", "8000", "-f", "s16le", "pipe:1",
     ]  # fmt: skip
     done = run_tool(argv, timeout=_LEAST, stop=work.stop, limits=SANDBOX)
     heard = len(done.stdout) / (2 * 8000)
-    return heard >= (source.duration or 0.0) - start - min(missing, 1.0) / 2
+    return heard >= min(promised, 1.0) - min(missing, 1.0) / 2
 
 
 def _note(mix: Mix) -> str:
