@@ -80,6 +80,20 @@ def test_lossy_sources_are_not_shifted(studio: Studio, made: Make, noise: np.nda
         assert abs(lag(studio.mix()[channel], noise[channel])) < 0.5
 
 
+@pytest.mark.parametrize("coding", ["adpcm_ms", "adpcm_ima_wav", "adpcm_yamaha", "pcm_alaw"])
+@pytest.mark.parametrize("name", ["packed.wav", "packed.w64"])
+def test_packed_sound_in_a_wav_is_whole(studio: Studio, made: Make, tmp_path: Path, coding: str, name: str) -> None:
+    source = made(f"{coding}-{name}", "-c:a", coding)
+    mix = studio.normalised(source)
+    assert mix.damage == ""
+    assert mix.seconds == pytest.approx(3, abs=0.05)
+    content = source.read_bytes()
+    (tmp_path / name).write_bytes(content[: len(content) * 2 // 3])
+    for path in ("mix.json", "mix.wav"):
+        (studio.folder / path).unlink()
+    assert refused(studio, tmp_path / name).code == "truncated"
+
+
 @pytest.mark.parametrize("rate", [8000, 22050, 48000, 96000, 192000])
 def test_other_rates_are_resampled_in_place(studio: Studio, made: Make, noise: np.ndarray, rate: int) -> None:
     mix = studio.normalised(made(f"r{rate}.flac", "-ar", str(rate)))

@@ -21,6 +21,7 @@ _UNKNOWN_64: Final = 0xFFFFFFFFFFFFFFFF
 _TAIL: Final = 128 * 1024  # holds at least one Ogg page, of 65,307 bytes at most
 _TAGS: Final = 2048  # bytes: a tag at the end may have been counted and taken away since
 _CHUNKS: Final = 4096  # a file of more chunks is no recording
+_UNPACKED: Final = frozenset({1, 3, 6, 7, 0xFFFE})  # tags of whole numbers, floats, A-law, mu-law; many channels
 _W64_RIFF: Final = bytes.fromhex("726966662e91cf11a5d628db04c10000")
 _W64_DATA: Final = bytes.fromhex("64617461f3acd3118cd100c04f8edb8a")
 _W64_FORM: Final = bytes.fromhex("666d7420f3acd3118cd100c04f8edb8a")
@@ -76,7 +77,7 @@ def _wave(descriptor: int, size: int) -> Declared:
         if name == b"ds64":
             large = struct.unpack("<QQ", os.pread(descriptor, 16, at + 8))[1]
         elif name == b"fmt ":
-            rate = struct.unpack("<I", os.pread(descriptor, 4, at + 16))[0]
+            rate = _bytes_per_second(os.pread(descriptor, 14, at + 8))
         elif name == b"data":
             promised = large if length == _UNKNOWN_32 else length
             return _audio(promised, size - at - 8, rate)
@@ -91,11 +92,17 @@ def _wave64(descriptor: int, size: int) -> Declared:
             break
         name, length = struct.unpack("<16sQ", os.pread(descriptor, 24, at))
         if name == _W64_FORM:
-            rate = struct.unpack("<I", os.pread(descriptor, 4, at + 32))[0]
+            rate = _bytes_per_second(os.pread(descriptor, 14, at + 24))
         elif name == _W64_DATA:
             return _audio(length - 24, size - at - 24, rate)
         at += max((length + 7) & ~7, 24)
     return Declared(None, cut=True)
+
+
+def _bytes_per_second(form: bytes) -> int:
+    """Read a WAVEFORMAT; 0 for compressed sound, of which its own figure is a hint only."""
+    tag, _, rate, _, align = struct.unpack("<HHIIH", form)
+    return rate * align if tag in _UNPACKED else 0
 
 
 def _caf(descriptor: int, size: int) -> Declared:
