@@ -106,6 +106,15 @@ def test_other_rates_are_resampled_in_place(studio: Studio, made: Make, noise: n
         assert np.abs(found - noise)[:, 500:-500].max() < 1e-3
 
 
+def test_a_stream_that_goes_on_at_another_rate_is_whole(studio: Studio, made: Make, tmp_path: Path) -> None:
+    first, second = made("r48000.ogg", "-ar", "48000"), made("b.ogg", *LOSSY["b.ogg"])
+    (tmp_path / "chained.ogg").write_bytes(first.read_bytes() + second.read_bytes())
+    mix = studio.normalised(tmp_path / "chained.ogg")
+    assert mix.source_frames / 48000 == pytest.approx(6, abs=0.01)
+    assert mix.seconds == pytest.approx(6, abs=0.01)
+    assert np.abs(studio.mix()[:, -4410:-2205]).max() > 0.01
+
+
 def tones(ffmpeg: Tool, folder: Path, channels: int, *options: str) -> tuple[Path, list[int]]:
     """A file with a tone of its own in each channel."""
     pitches = [400 + 150 * number for number in range(channels)]

@@ -77,6 +77,7 @@ def command(file: Path, source: Source, rate: int, channels: int, quality: str) 
     if mix is not None:
         filters.append(pan(mix))
     if source.sample_rate != rate:
+        filters.append(f"aresample={source.sample_rate}:{quality}")  # what is chained may have rates of its own
         filters.append("astats=measure_perchannel=none:measure_overall=Number_of_samples")
         filters.append(f"aresample={rate}:{quality}")
     return [
