@@ -234,6 +234,16 @@ def test_tags_and_cover_are_carried(studio: Studio, tagged: Path, tmp_path: Path
     assert cover.read_bytes() == (tmp_path / "cover.png").read_bytes()
 
 
+@pytest.mark.parametrize("kind", ["flac", "mp3", "m4a"])
+def test_a_cover_that_nobody_can_read_stays_behind(studio: Studio, tagged: Path, tmp_path: Path, kind: str) -> None:
+    content, cover = tagged.read_bytes(), (tmp_path / "cover.png").read_bytes()
+    source = tmp_path / "odd.mp3"
+    source.write_bytes(content.replace(cover, cover[:8] + b"\x55" * (len(cover) - 8)))
+    files = delivered(studio, source, {"no_vocals": 0.5}, format=kind)
+    assert [stream["codec_type"] for stream in probe(files["no_vocals"])["streams"]] == ["audio"]
+    assert tags(files["no_vocals"])["artist"] == "Ludwig"
+
+
 def test_without_a_title_the_tracks_name_is_it(studio: Studio, made: Make, tmp_path: Path) -> None:
     files = delivered(studio, made("bare.wav", "-map_metadata", "-1"), {"vocals": 0.5})
     assert tags(files["vocals"])["title"] == "song (vocals)"

@@ -143,7 +143,7 @@ def _asked(order: Order, made: Shape, stem: str, cover: Path | None) -> dict[str
 
 
 def _cover(order: Order, stop: Event) -> Path | None:
-    """Take the cover out of the source, undecoded; none is no fault."""
+    """Take the cover out of the source, undecoded; none is no fault, nor is one that nobody can read."""
     index = order.mix.source.cover_stream
     if index is None:
         return None
@@ -155,4 +155,13 @@ def _cover(order: Order, stop: Event) -> Path | None:
     done = run(argv, timeout=_LEAST, stop=stop, limits=SANDBOX)
     if done.returncode != 0 or not cover.exists() or cover.stat().st_size > _LARGEST_COVER:
         return None
-    return cover if cover.read_bytes().startswith((b"\xff\xd8\xff", b"\x89PNG")) else None
+    pictured = cover.read_bytes().startswith((b"\xff\xd8\xff", b"\x89PNG")) and _has_size(cover, stop)
+    return cover if pictured else None
+
+
+def _has_size(picture: Path, stop: Event) -> bool:
+    """Whether ffmpeg finds width and height in a picture, without which it writes it into no file."""
+    show = ("-show_entries", "stream=width,height", "-of", "default=noprint_wrappers=1:nokey=1")
+    done = run(("ffprobe", "-v", "error", *show, "-i", picture), timeout=_LEAST, stop=stop, limits=SANDBOX)
+    sizes = done.stdout.split()
+    return len(sizes) == 2 and b"0" not in sizes  # noqa: PLR2004 - width and height
