@@ -234,6 +234,16 @@ def test_tags_and_cover_are_carried(studio: Studio, tagged: Path, tmp_path: Path
     assert cover.read_bytes() == (tmp_path / "cover.png").read_bytes()
 
 
+@pytest.mark.parametrize("kind", ["flac", "mp3", "opus"])
+def test_tags_of_any_text_stay_apart(studio: Studio, made: Make, ffmpeg: Tool, tmp_path: Path, kind: str) -> None:
+    source = tmp_path / "windows.flac"
+    told = {"album": "first\r\nsecond", "artist": "C:\\Music\\", "comment": "the tag after it"}
+    named = [word for key, text in told.items() for word in ("-metadata", f"{key}={text}")]
+    ffmpeg("-i", made("a.flac", "-sample_fmt", "s32"), "-c", "copy", *named, source)
+    found = tags(delivered(studio, source, {"vocals": 0.5}, format=kind)["vocals"])
+    assert {key: found[key].rstrip() for key in told} == told
+
+
 @pytest.mark.parametrize("kind", ["flac", "mp3", "m4a"])
 def test_a_cover_that_nobody_can_read_stays_behind(studio: Studio, tagged: Path, tmp_path: Path, kind: str) -> None:
     content, cover = tagged.read_bytes(), (tmp_path / "cover.png").read_bytes()

@@ -90,7 +90,7 @@ def metadata(rule: Rule, tags: Mapping[str, str], title: str, cover: bytes | Non
     wanted = dict(tags) | {"title": title}
     if rule.format == "opus" and cover:
         wanted["METADATA_BLOCK_PICTURE"] = base64.b64encode(_picture_block(cover)).decode()
-    lines = [f"{_escaped(key)}={_escaped(value)}" for key, value in wanted.items() if key and "\0" not in value]
+    lines = [f"{_escaped(key)}={_ended(_escaped(value))}" for key, value in wanted.items() if key and "\0" not in value]
     return "\n".join([";FFMETADATA1", *lines, ""])
 
 
@@ -147,9 +147,14 @@ def bitrate(rule: Rule, made: Shape) -> str:
 
 
 def _escaped(text: str) -> str:
-    for special in ("\\", "=", ";", "#", "\n"):
+    for special in ("\\", "=", ";", "#", "\n", "\r"):
         text = text.replace(special, "\\" + special)
     return text
+
+
+def _ended(value: str) -> str:
+    """Keep a last backslash, escaped or not, from the line's end: ffmpeg would read the next tag as the value's."""
+    return f"{value} " if value.endswith("\\") else value
 
 
 def _picture_block(cover: bytes) -> bytes:
