@@ -15,9 +15,10 @@ import pytest
 
 from stemd.config import ConfigError, load
 from stemd.errors import StemdError
+from stemd.files import read_fact
 from stemd.formats.film import film
 from stemd.inbox import stat_of
-from stemd.model import Finished, Retry, Stage
+from stemd.model import Finished, Mix, Retry, Stage
 from stemd.stages import deliver, retire
 
 Make = Callable[..., Path]
@@ -143,6 +144,21 @@ def test_picture_and_sounds_stay_in_step(  # noqa: PLR0917 - a table's columns
     assert shift / RATE == pytest.approx(beginning(video) - beginning(source), abs=0.002)  # the picture moved along
     inner = slice(int((late + 0.2) * RATE), int((late + 2.8) * RATE))
     assert first[inner].std() / second[inner].std() == pytest.approx(0.5, rel=0.05)
+
+
+@pytest.mark.parametrize("rate", [44_100, 48_000])
+def test_what_follows_a_gap_in_the_sound_stays_in_step(dubbed: Any, films: Any, studio: Studio, rate: int) -> None:
+    gap = ("-af", "aselect='not(between(t,1,1.5))'", "-ar", str(rate))
+    source = films(f"gap{rate}.mkv", *X264, *gap, "-c:a", "pcm_s16le")
+    video = dubbed(source)
+    mix = read_fact(studio.folder / "mix.json", Mix)
+    assert "could not be decoded and are silent now" in mix.damage
+    assert mix.seconds == pytest.approx(3, abs=0.002)
+    first, second = sound(video, 0), sound(video, 1)
+    for start in (0.1, 1.7):
+        part = slice(int(start * RATE), int((start + 0.8) * RATE))
+        assert abs(lag(first[part], second[part])) <= 60
+    assert np.abs(first[int(1.1 * RATE) : int(1.4 * RATE)]).max() < 1e-3
 
 
 @pytest.mark.parametrize("name, kind", [("s.mp4", "mov_text"), ("s.mkv", "ass"), ("s.webm", "webvtt")])

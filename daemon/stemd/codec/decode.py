@@ -30,13 +30,14 @@ def decode(question: Mapping[str, Any], progress: Callable[[float], None]) -> di
     """Decode to a new WAV of float32.
 
     question: argv, an ffmpeg command that writes raw float32 to its standard output; out, a path that is free; rate,
-    channels of the output; source_rate; resampled, whether astats counts the source's frames before a resampler;
-    frames, the source's without padding, or None; expected, frames of output, for the progress; reserve, bytes of disk
-    that must stay free; longest, frames of output after which it counts as endless; name, what the user calls it.
+    channels of the output; source_rate; resampled, whether the last astats counts the source's frames before a
+    resampler; the first one counts them before gaps are filled, if they are; frames, the source's without padding, or
+    None; expected, frames of output, for the progress; reserve, bytes of disk that must stay free; longest, frames of
+    output after which it counts as endless; name, what the user calls it.
 
-    Returns frames, source_frames, mean, deviation, peak, digest (sha256 of the samples, hex), holes (complaints of the
-    decoder), reached (the last time stamp, seconds), invalid (samples that were no numbers; they become 0), status
-    (ffmpeg's) and words (its last).
+    Returns frames, source_frames, filled (frames of these that are silence in a gap), mean, deviation, peak, digest
+    (sha256 of the samples, hex), holes (complaints of the decoder), reached (the last time stamp, seconds), invalid
+    (samples that were no numbers; they become 0), status (ffmpeg's) and words (its last).
     Raises EnvironmentFault("state-full", ..), StemdError("too-long").
     """
     out, rate, channels = Path(question["out"]), int(question["rate"]), int(question["channels"])
@@ -59,12 +60,14 @@ def decode(question: Mapping[str, Any], progress: Callable[[float], None]) -> di
             _pass(tail.push(figures.clean(block)), figures, writer)
         _check_length(tail.released + tail.kept, question)
         status = ffmpeg.finish()
-        counted = ffmpeg.counted if question["resampled"] and ffmpeg.counted else tail.released + tail.kept
+        passed = [frames for _, frames in sorted(ffmpeg.counted.items())]
+        counted = passed[-1] if question["resampled"] and passed else tail.released + tail.kept
         source_frames = _unpadded(counted, question["frames"])
         _pass(tail.rest(round(source_frames * rate / source_rate)), figures, writer)
     return {
         "frames": tail.released,
         "source_frames": source_frames,
+        "filled": max(counted - passed[0], 0) if passed else 0,
         "mean": figures.mean,
         "deviation": figures.deviation,
         "peak": figures.peak,

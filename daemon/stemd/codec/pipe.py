@@ -6,7 +6,7 @@ import contextlib
 import re
 import signal
 import threading
-from collections import deque
+from collections import Counter, deque
 from typing import IO, TYPE_CHECKING, Final, Self
 
 import numpy as np  # noqa: TID251 - this process is a child; the daemon stays without numpy
@@ -27,7 +27,7 @@ _HOLES: Final = re.compile(
     r"\[(error|warning|fatal)\].*"
     r"(Error while decoding|Error submitting|CRC mismatch|corrupt input packet|corrupt decoded)"
 )
-_COUNTED: Final = re.compile(r"^\[Parsed_astats_\d+ @ 0x[0-9a-f]+\] \[info\] Number of samples: (\d+)\s*$")
+_COUNTED: Final = re.compile(r"^\[Parsed_astats_(\d+) @ 0x[0-9a-f]+\] \[info\] Number of samples: (\d+)\s*$")
 _REACHED: Final = re.compile(r"^out_time_us=(\d+)$")
 _PROBLEM: Final = re.compile(r"\[(error|fatal)\] ?(.*)")
 _LINES: Final = 12
@@ -36,14 +36,14 @@ _LINES: Final = 12
 class Ffmpeg:
     """A running ffmpeg. It dies with this process; leaving the context ends it.
 
-    holes: how often its decoder complained. counted: frames that passed astats. reached: seconds, the time stamp up to
-    which it came (with -progress pipe:2), holes included.
+    holes: how often its decoder complained. counted: frames that passed each astats, by its place among the filters.
+    reached: seconds, the time stamp up to which it came (with -progress pipe:2), holes included.
     """
 
     def __init__(self, argv: Sequence[Argument], *, feed: bool) -> None:
         """feed: whether samples are written to its standard input, rather than read from its standard output."""
         self.holes = 0
-        self.counted = 0
+        self.counted: Counter[int] = Counter()
         self.reached = 0.0
         self._problems: deque[str] = deque(maxlen=_LINES)
         self._first_words = ""
@@ -96,7 +96,7 @@ class Ffmpeg:
                 line = raw.decode("utf-8", "replace").rstrip()
                 self._first_words = self._first_words or line
                 if match := _COUNTED.match(line):
-                    self.counted += int(match[1])
+                    self.counted[int(match[1])] += int(match[2])
                 if match := _REACHED.match(line):
                     self.reached = int(match[1]) / 1e6
                 self.holes += bool(_HOLES.search(line))

@@ -32,6 +32,9 @@ _SLACK: Final = {
     False: (0.1, 0.001),
 }  # lossless?: seconds, and part of the whole, that may be missing
 _ENDLESS: Final = 24 * 3600.0  # seconds of sound in a file that declares none or less than half of it
+_COUNT: Final = "astats=measure_perchannel=none:measure_overall=Number_of_samples"
+_FILL: Final = "aresample=async=1:min_hard_comp=0.015"
+"""Silence where time stamps leave a gap, so that what follows stays beside its picture. A lost packet is 20 ms."""
 _HOLE: Final = (1.0, 0.02)  # seconds, or part of the whole, that may be unreadable in the middle
 
 
@@ -76,9 +79,12 @@ def command(file: Path, source: Source, rate: int, channels: int, quality: str) 
     mix = gains(source.layout, source.channels, channels)
     if mix is not None:
         filters.append(pan(mix))
-    if source.sample_rate != rate:
-        filters.append(f"aresample={source.sample_rate}:{quality}")  # what is chained may have rates of its own
-        filters.append("astats=measure_perchannel=none:measure_overall=Number_of_samples")
+    resampled = source.sample_rate != rate
+    if source.video or resampled:
+        filters += [f"aresample={source.sample_rate}:{quality}", _COUNT]  # what is chained may have rates of its own
+    if source.video:
+        filters += [_FILL, _COUNT] if resampled else [_FILL]
+    if resampled:
         filters.append(f"aresample={rate}:{quality}")
     return [
         "ffmpeg", "-hide_banner", "-nostdin", "-nostats", "-progress", "pipe:2", "-v", "repeat+level+info",
@@ -161,17 +167,18 @@ def _nothing(name: str, source: Source, done: dict[str, Any]) -> StemdError:
 
 def _damage(work: Work, file: Path, source: Source, done: dict[str, Any], name: str) -> str:
     """Tell what could not be decoded; raise if the end is missing or the hole is too large."""
-    seconds, promised = done["source_frames"] / source.sample_rate, source.duration or 0.0
-    missing = promised - seconds
+    gap, promised = done["filled"] / source.sample_rate, source.duration or 0.0
+    seconds = done["source_frames"] / source.sample_rate - gap
+    missing = max(promised - seconds, gap)
     slack = _SLACK[source.lossless][0] + _SLACK[source.lossless][1] * promised
     if missing > slack:
         arrived = source.cut is False or done["reached"] >= source.lead + promised - slack
         if not arrived and not _end_is_there(work, file, source, missing):
             raise _cut(name, seconds, promised)
-        damage = f"{missing:.2f} s of {promised:.1f} s could not be decoded"
-        if missing > max(_HOLE[0], _HOLE[1] * promised):
+        damage = f"{missing:.2f} s of {promised or seconds + gap:.1f} s could not be decoded"
+        if promised - seconds > max(_HOLE[0], _HOLE[1] * promised):
             raise StemdError("damaged", f"{name} is damaged: {damage}", "copy it again, or export it as WAV or FLAC")
-        return damage
+        return f"{damage} and are silent now" if gap else damage
     if done["invalid"]:
         return f"{done['invalid']} samples were no numbers and are silent now"
     return f"the decoder met damage {done['holes']} times" if done["holes"] else ""
