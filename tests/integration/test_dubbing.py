@@ -245,6 +245,20 @@ def test_a_narration_that_is_no_sound_is_named(dubbed: Any, films: Any, tmp_path
         dubbed(films("a.mp4", *X264, "-c:a", "aac"), narration=tmp_path / "n.wav")
 
 
+@pytest.mark.parametrize("coding", ["pcm_s16le", "flac"])
+def test_a_narration_that_is_cut_off_is_not_mixed_in(
+    dubbed: Any, films: Any, speech: Path, ffmpeg: Any, tmp_path: Path, studio: Studio, coding: str
+) -> None:
+    whole = tmp_path / "whole.mka"
+    ffmpeg("-i", speech, "-c:a", coding, "-f", "flac" if coding == "flac" else "wav", whole)
+    cut = tmp_path / "cut.wav"
+    cut.write_bytes(whole.read_bytes()[: whole.stat().st_size // 2])
+    with pytest.raises(StemdError, match=r"the narration of film\.mp4 is cut off: .* of 4\.0 s are there") as caught:
+        dubbed(films("a.mp4", *X264, "-c:a", "aac"), narration=cut)
+    assert caught.value.code == "truncated"
+    assert not list(studio.outbox.iterdir())
+
+
 def test_a_recording_without_picture_gives_stems_only(studio: Studio, made: Make) -> None:
     outcome = deliver.run(studio.separated(made("a.wav", "-c:a", "pcm_f32le"), GAINS, remux=True))
     assert isinstance(outcome, Finished)

@@ -6,6 +6,7 @@ import dataclasses
 import hashlib
 import json
 import math
+import re
 from typing import TYPE_CHECKING, Any, Final
 
 from stemd import __version__
@@ -13,9 +14,10 @@ from stemd.codec.ask import ask
 from stemd.codec.keeping import Files, once
 from stemd.codec.making import Made
 from stemd.errors import StemdError, WorkerFault
-from stemd.formats import ducking, inspect, resampler
+from stemd.formats import GUARDS, SANDBOX, ducking, inspect, resampler
 from stemd.formats.film import Film, dub_command, film, safest
 from stemd.formats.outgoing import Shape, bitrate, expected_bytes, shape
+from stemd.tools import run
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -32,6 +34,8 @@ TRACKS: Final = ("accompaniment", "original")
 
 _LEAST: Final = 600.0
 _SLOWEST: Final = 2.0  # seconds of work per second of film
+_REACHED: Final = re.compile(rb"^out_time_us=(\d+)$", re.MULTILINE)
+_SLACK: Final = (0.1, 0.001)  # seconds, and part of the whole, that a narration may lack
 _NOT_WRITTEN: Final = ("initializing output stream", "Could not write header", "Error opening output")
 """What ffmpeg says of a container that does not take what is to be copied into it."""
 
@@ -58,7 +62,7 @@ def make(order: Order, *, stop: Event, progress: Callable[[float], None]) -> Mad
     """Make the dubbed film, or find it made by an earlier try; None if the recording has no moving picture.
 
     progress: told the fraction done, 0 to 1. Raises EnvironmentFault("state-full", "tool-missing", ..), Stopping,
-    WorkerFault, StemdError("lost-result"), and StemdError for a narration that is no sound.
+    WorkerFault, StemdError("lost-result"), and StemdError for a narration that is no sound or cut off.
     """
     seen = film(order.source, order.mix.source.stream, stop)
     if seen is None:
@@ -84,10 +88,30 @@ def _once(
 
 
 def _voice(order: Order, stop: Event) -> tuple[Path, Source] | None:
+    """The narration and what it is, none or whole."""
     if order.narration is None:
         return None
-    file = order.narration.file
-    return file, inspect(file, f"the narration of {order.name}", stop=stop)
+    file, name = order.narration.file, f"the narration of {order.name}"
+    source = inspect(file, name, stop=stop)
+    promised, seconds = source.duration or 0.0, _decoded(file, stop)
+    if source.cut or promised - seconds > _SLACK[0] + _SLACK[1] * promised:
+        known = f" of {promised:.1f} s" if promised > seconds else ""
+        raise StemdError(
+            "truncated",
+            f"{name} is cut off: {seconds:.1f} s{known} are there",
+            "copy or record the narration again, completely, and save it with its film in the inbox again",
+        )
+    return file, source
+
+
+def _decoded(file: Path, stop: Event) -> float:
+    """Seconds of sound that decoding gives."""
+    argv: list[str | Path] = [
+        "ffmpeg", "-hide_banner", "-nostdin", "-v", "quiet", *GUARDS, "-i", file, "-map", "0:a:0", "-f", "null",
+        "-progress", "pipe:1", "-",
+    ]  # fmt: skip
+    reached = _REACHED.findall(run(argv, timeout=_LEAST, stop=stop, limits=SANDBOX).stdout)
+    return int(reached[-1]) / 1e6 if reached else 0.0
 
 
 def _shape(order: Order, seen: Film, voice: tuple[Path, Source] | None) -> Shape:
