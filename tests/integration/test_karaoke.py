@@ -13,6 +13,7 @@ from typing import Any
 import pytest
 
 from stemd.errors import EnvironmentFault
+from stemd.files.companions import sight
 from stemd.inbox import stat_of
 from stemd.ledger import open_for_asking, requests
 from stemd.model import Finished, Retry, Stage
@@ -206,6 +207,23 @@ def test_a_deleted_source_takes_what_was_delivered_along(studio: Studio, karaoke
     again = deleting(karaoke(BOTH, "song.cdg"))
     retired(again, twin=3)
     assert in_inbox(studio) == {"song.narration.wav", "song.cdg"}  # nobody has delivered this one
+
+
+@pytest.mark.parametrize("source", ["archive", "keep", "delete"])
+def test_beside_a_second_copy_what_was_not_delivered_stays_and_is_named(
+    studio: Studio, karaoke: Any, source: str
+) -> None:
+    kept = studio.root / "results/k1/3"
+    kept.mkdir(parents=True)
+    work = karaoke(BOTH, "song.cdg")
+    work = replace(work, rule=replace(work.rule, source=source))
+    sight([studio.root / "in/song.wav"], kept / "companions.json", 1.0)  # job 3 was delivered with the graphics
+    saved(studio, "song.lrc", LYRICS)
+    note = retired(work, twin=3, reason="same recording as job 3").note
+    assert "not used: song.lrc." in note
+    assert "stemd redeliver 3" in note
+    assert "song.lrc" in in_inbox(studio)
+    assert ("_done/song.cdg" in in_inbox(studio)) == (source == "archive")
 
 
 def test_the_daemon_brings_a_karaoke_song_from_folder_to_folder(tmp_path: Path, made: Make) -> None:

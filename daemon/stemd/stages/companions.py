@@ -63,17 +63,47 @@ def carried(work: Work) -> tuple[Copy, ...] | Retry:
 def following(work: Work, source: Path) -> dict[str, Path]:
     """Tell, by kind, which go where the source goes: what was delivered, or all that wait beside what was not.
 
-    They stay for another recording of their name. What has come since the delivery stays to be seen.
+    They stay for another recording of their name. What has come since the delivery stays to be seen, and beside another
+    copy of a delivered recording what its delivery has not seen.
     Raises EnvironmentFault("inbox-..").
     """
     job = work.job
     with faults_in("inbox", source.parent):
-        if job.failing or job.twin is not None:
+        if job.failing:
             found = beside(source)
+        elif job.twin is not None:
+            new = _new(work, source)
+            found = {kind: path for kind, path in beside(source).items() if kind not in new}
         else:
             known = remembered(work.root / JOURNAL)
             found = {companion.kind: companion.path for companion in known if unchanged(companion)}
         return {kind: path for kind, path in found.items() if not is_shared(path, source, job.name, work.rule)}
+
+
+def left(work: Work, source: Path) -> str:
+    """Name what stays since another copy was delivered without it, and what to do, as the end of a note; "" for none.
+
+    Raises EnvironmentFault("inbox-..").
+    """
+    job = work.job
+    if job.twin is None:
+        return ""
+    with faults_in("inbox", source.parent):
+        stay = [path for path in _new(work, source).values() if not is_shared(path, source, job.name, work.rule)]
+    names = ", ".join(readable(path.name) for path in stay)
+    what = (
+        f"; not used: {names}. Job {job.twin} was delivered before that came: let it lie where the recording of job "
+        f"{job.twin} was saved, by its name, then: stemd redeliver {job.twin}"
+    )
+    return what if names else ""
+
+
+def _new(work: Work, source: Path) -> dict[str, Path]:
+    """Those beside another copy of a delivered recording that are no copies of what its delivery has seen."""
+    journals = work.results.glob(f"*/{work.job.twin}/{JOURNAL}")
+    known = {(each.kind, each.stat.size, each.stat.mtime_ns) for journal in journals for each in remembered(journal)}
+    seen = {kind: (path, path.lstat()) for kind, path in beside(source).items()}
+    return {kind: path for kind, (path, stat) in seen.items() if (kind, stat.st_size, stat.st_mtime_ns) not in known}
 
 
 def follow(work: Work, companions: Mapping[str, Path], recording: Path) -> str:

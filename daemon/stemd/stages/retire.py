@@ -67,17 +67,19 @@ def _retired(work: Work) -> Outcome:
         outcome = _put_aside(work, source)
         return _without_copies(work, outcome) if job.code == "rejected" else outcome
     if work.rule.source == "keep":
-        return Finished(note=_because(job, "the source stays in the inbox"))
+        return Finished(note=_because(job, f"the source stays in the inbox{companions.left(work, source)}"))
     if not _is_what_was_taken(work, source) and not _was_archived(work, source):
         return Finished(note=_because(job, "the source is no longer the file that was taken; left alone"))
     if work.rule.source == "delete":
         with faults_in("inbox", source.parent):
             source.unlink(missing_ok=True)
             companions.delete(work, source)
-        return Finished(note=_because(job, "the source was deleted, as its rule says"))
+        left = companions.left(work, source)
+        return Finished(note=_because(job, f"the source was deleted, as its rule says{left}"))
     archived, followed = _moved(work, source, work.rule.archive)
     _take_back_note(source)
-    return _settled_in(archived, _because(job, f"archived as {_shown(archived)}{followed}"))
+    left = companions.left(work, source)
+    return _settled_in(archived, _because(job, f"archived as {_shown(archived)}{followed}{left}"))
 
 
 def _was_archived(work: Work, source: Path) -> bool:
