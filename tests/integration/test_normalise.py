@@ -32,6 +32,7 @@ LOSSLESS = {
     "a.aiff": ("-c:a", "pcm_s24be"),
     "a.w64": ("-c:a", "pcm_s24le"),
     "a.caf": ("-c:a", "pcm_s24le"),
+    "alac.caf": ("-c:a", "alac"),
     "a.wv": (),
     "a.m4a": ("-c:a", "alac"),
     "a.mka": ("-c:a", "flac", "-sample_fmt", "s32"),

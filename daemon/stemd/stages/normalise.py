@@ -31,6 +31,7 @@ _SLACK: Final = {
     True: (0.02, 0.0),
     False: (0.1, 0.001),
 }  # lossless?: seconds, and part of the whole, that may be missing
+_PACKET: Final = 4096  # frames; ffmpeg writes a length of whole ones for ALAC in CAF
 _ENDLESS: Final = 24 * 3600.0  # seconds of sound in a file that declares none or less than half of it
 _COUNT: Final = "astats=measure_perchannel=none:measure_overall=Number_of_samples"
 _FILL: Final = "aresample=async=1:min_hard_comp=0.015"
@@ -170,7 +171,7 @@ def _damage(work: Work, file: Path, source: Source, done: dict[str, Any], name: 
     gap, promised = done["filled"] / source.sample_rate, source.duration or 0.0
     seconds = done["source_frames"] / source.sample_rate - gap
     missing = max(promised - seconds, gap)
-    slack = _SLACK[source.lossless][0] + _SLACK[source.lossless][1] * promised
+    slack = _slack(source, promised)
     if missing > slack:
         arrived = source.cut is False or done["reached"] >= source.lead + promised - slack
         if not arrived and not _end_is_there(work, file, source, missing):
@@ -182,6 +183,13 @@ def _damage(work: Work, file: Path, source: Source, done: dict[str, Any], name: 
     if done["invalid"]:
         return f"{done['invalid']} samples were no numbers and are silent now"
     return f"the decoder met damage {done['holes']} times" if done["holes"] else ""
+
+
+def _slack(source: Source, promised: float) -> float:
+    """Seconds that may be missing without a word."""
+    seconds, part = _SLACK[source.lossless]
+    packet = _PACKET / source.sample_rate if (source.container, source.codec) == ("caf", "alac") else 0.0
+    return seconds + part * promised + packet
 
 
 def _cut(name: str, seconds: float, promised: float | None) -> StemdError:
