@@ -77,9 +77,9 @@ def test_separate_never_puts_a_stem_in_the_place_of_its_recording(stemd, short, 
 
 
 def test_separate_tells_a_person_what_it_made(stemd, short, tmp_path):
-    done = stemd("separate", short, "-o", "stems", "-m", MODEL, "--stems", "bass", "--shifts", 0, "--models", FOLDER)
+    done = stemd("separate", short, "-o", "Live: a", "-m", MODEL, "--stems", "bass", "--shifts", 0, "--models", FOLDER)
     assert done.returncode == 0, done.stderr
-    assert "stems/bass.wav" in done.stdout
+    assert "Live: a/bass.wav" in done.stdout
     assert "x realtime" in done.stdout
     assert "Traceback" not in done.stderr
 

@@ -87,6 +87,7 @@ def run(
     show: Callable[[str, float], None],
 ) -> dict[str, Any]:
     """Decode and separate in a folder of its own inside out; the stems move to out when they are all complete."""
+    out = out.absolute()  # to ffmpeg, what stands before the colon of a relative path is a protocol
     out.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(prefix=".stemd-", dir=out) as own:
         folder = Path(own)
