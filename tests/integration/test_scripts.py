@@ -118,6 +118,45 @@ def test_a_failed_installation_is_not_taken_for_ready(checkout):
     assert asked(checkout)
 
 
+def test_an_environment_in_which_an_installation_was_interrupted_is_made_anew(checkout, bare):
+    """pip takes a package for installed whose commands it had not come to make."""
+    for tool in ("ffmpeg", "ffprobe"):
+        put(bare, tool, "exit 0")
+    put(bare, "python3.11", f'[ "$1" = -m ] && {{ echo "made $3" >&2; exit 1; }}; exec "{sys.executable}" "$@"')
+    packages = next((checkout / ".venv/lib").glob("python*/site-packages"))
+    killed = "import os, signal, sys; 'install' in sys.argv and os.kill(os.getpid(), signal.SIGKILL)"
+    (packages / "pip/__main__.py").write_text(killed)
+    assert run(checkout / "scripts/setup", path=bare).returncode == 1
+    assert "made .venv" in run(checkout / "scripts/setup", path=bare).stderr
+
+
+def test_another_users_environment_is_left_alone(checkout, bare):
+    if os.getuid():
+        pytest.skip("only root can give a folder away")
+    for tool in ("ffmpeg", "ffprobe"):
+        put(bare, tool, "exit 0")
+    (checkout / ".venv/bin/python").unlink()
+    os.chown(checkout / ".venv", 12345, 12345)
+    result = run(checkout / "scripts/setup", path=f"{bare}:{os.environ['PATH']}")
+    assert result.returncode == 1
+    assert "another user's" in result.stderr
+    assert (checkout / ".venv/pyvenv.cfg").exists()
+
+
+@pytest.mark.parametrize("script", ["make-songs", "train-demo-model", "bench-quality"])
+def test_scripts_go_on_with_the_checkouts_python_or_say_what_to_install(checkout, tmp_path, script):
+    """Started with a Python that lacks what they need; .venv's lacks it too."""
+    venv.create(tmp_path / "another", symlinks=True)
+    python, more = tmp_path / "another/bin/python", ["x"] if script == "train-demo-model" else []
+    cache = ["--cache", "c"] if script == "bench-quality" else []
+    argv = [python, checkout / "scripts" / script, "songs", *more, *cache]
+    result = subprocess.run(argv, capture_output=True, text=True, cwd=tmp_path, check=False)
+    assert result.returncode == 1
+    assert "numpy" in result.stderr
+    assert ".venv/bin/pip install -c requirements.lock -e '.[training]'" in result.stderr
+    assert "Traceback" not in result.stderr
+
+
 def test_two_setups_at_once_install_once(checkout):
     both = [subprocess.Popen([checkout / "scripts/setup"], stderr=subprocess.PIPE) for _ in range(2)]
     assert [process.communicate(timeout=60) and process.returncode for process in both] == [0, 0]
