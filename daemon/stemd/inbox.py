@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Final
@@ -28,7 +29,7 @@ class Look:
     """One listing of an inbox. Paths are bytes, absolute.
 
     at: monotonic seconds. offline: why it could not be listed; "" when it could. links: symbolic links, not followed.
-    alone: companions with no recording beside them. unreadable: folders that could not be listed.
+    alone: companions with no recording beside them. unreadable: folders that could not be listed or entered.
     identity: (device, inode) of the inbox folder. inbox: its path. disk: what it lies on, if it could be listed.
     unready: recordings whose sender has not marked them, where the rule wants a marker; they are not among the files.
     """
@@ -67,30 +68,42 @@ def look(rule: Rule, now: float, moved: Callable[[], None] = lambda: None) -> Lo
     markers: dict[bytes, Stat] = {}
     links: list[bytes] = []
     companions: list[bytes] = []
-    unreadable: list[bytes] = []
+    unreadable: set[bytes] = set()
     root = os.fsencode(rule.inbox)
     try:
         info = rule.inbox.stat()
         disk = filesystem(rule.inbox)
         skipped = frozenset(os.fsencode(folder) for folder in rule.own_folders)
         for path, entry in _walk(root, skipped, unreadable, moved):
-            if entry.is_symlink():
-                links.append(path)
-            elif not entry.is_file(follow_symlinks=False):
-                continue
-            elif is_marker(entry.name):
-                markers[path] = stat_of(entry.stat(follow_symlinks=False))
-            elif kind_of(os.fsdecode(entry.name)):
-                companions.append(path)
-            elif wanted(path[len(root) + 1 :], rule):
-                files[path] = stat_of(entry.stat(follow_symlinks=False))
+            with _without_what_hides(path, unreadable):
+                if entry.is_symlink():
+                    links.append(path)
+                elif not entry.is_file(follow_symlinks=False):
+                    continue
+                elif is_marker(entry.name):
+                    markers[path] = stat_of(entry.stat(follow_symlinks=False))
+                elif kind_of(os.fsdecode(entry.name)):
+                    companions.append(path)
+                elif wanted(path[len(root) + 1 :], rule):
+                    files[path] = stat_of(entry.stat(follow_symlinks=False))
     except OSError as fault:
         return Look(rule.name, now, offline=fault.strerror or str(fault), inbox=root)
     alone = _alone(companions, files)
     unmarked = files.keys() - vouched_for(files, markers) if rule.ready == "marker" else ()
     unready = {path: files.pop(path) for path in unmarked}
-    identity = (info.st_dev, info.st_ino)
-    return Look(rule.name, now, files, tuple(links), alone, tuple(unreadable), "", identity, root, unready, disk)
+    identity, closed = (info.st_dev, info.st_ino), tuple(sorted(unreadable))
+    return Look(rule.name, now, files, tuple(links), alone, closed, "", identity, root, unready, disk)
+
+
+@contextlib.contextmanager
+def _without_what_hides(path: bytes, unreadable: set[bytes]) -> Iterator[None]:
+    """Pass over a file that was moved since it was listed, or whose folder may be listed but not entered."""
+    try:
+        yield
+    except FileNotFoundError:
+        pass
+    except PermissionError:
+        unreadable.add(os.path.dirname(path))  # noqa: PTH120 - names are bytes
 
 
 def _alone(companions: Iterable[bytes], recordings: Iterable[bytes]) -> tuple[bytes, ...]:
@@ -108,7 +121,7 @@ def _name_of(path: bytes) -> tuple[bytes, str]:
 
 
 def _walk(
-    root: bytes, skipped: frozenset[bytes], unreadable: list[bytes], moved: Callable[[], None]
+    root: bytes, skipped: frozenset[bytes], unreadable: set[bytes], moved: Callable[[], None]
 ) -> Iterator[tuple[bytes, os.DirEntry[bytes]]]:
     """Give everything below `root` that is not ignored and not a folder; a root that cannot be listed raises."""
     folders = [root]
@@ -120,16 +133,17 @@ def _walk(
         except OSError:
             if folder == root:
                 raise
-            unreadable.append(folder)
+            unreadable.add(folder)
             continue
         for entry in found:
             moved()
             if ignored(entry.name) or entry.path in skipped:
                 continue
-            if entry.is_dir(follow_symlinks=False):
-                folders.append(entry.path)
-            else:
-                yield entry.path, entry
+            with _without_what_hides(entry.path, unreadable):
+                if entry.is_dir(follow_symlinks=False):
+                    folders.append(entry.path)
+                    continue
+            yield entry.path, entry
 
 
 def stat_of(info: os.stat_result) -> Stat:

@@ -9,6 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from stemd import inbox
 from stemd.files.marker import vouched_for
 from stemd.inbox import Look, look, next_look, settle
 from stemd.model import Rule, Stat
@@ -188,3 +189,31 @@ def test_an_inbox_that_cannot_be_listed_is_offline(tmp_path):
     assert look(rule(tmp_path / "gone"), 0.0).offline == "No such file or directory"
     (tmp_path / "file").touch()
     assert look(rule(tmp_path / "file"), 0.0).offline == "Not a directory"
+
+
+def test_what_moves_or_hides_while_it_is_listed_keeps_nothing_else_from_being_seen(tmp_path, monkeypatch):
+    for name in ("a.wav", "moved.wav", "z.wav"):
+        (tmp_path / name).write_bytes(b"sound")
+    really = inbox._walk
+
+    def walk(*args):
+        for path, entry in really(*args):
+            if entry.name == b"moved.wav":
+                Path(os.fsdecode(path)).unlink()  # by a sync client that had written it under a temporary name
+            yield path, entry
+        yield os.fsencode(tmp_path / "odd/b.wav"), Hidden()
+
+    monkeypatch.setattr(inbox, "_walk", walk)
+    seen = look(rule(tmp_path), 0.0)
+    assert not seen.offline
+    assert sorted(seen.files) == [os.fsencode(tmp_path / name) for name in ("a.wav", "z.wav")]
+    assert seen.unreadable == (os.fsencode(tmp_path / "odd"),)
+
+
+class Hidden:
+    """A file in a folder that may be listed but not entered."""
+
+    name = b"b.wav"
+
+    def is_symlink(self):
+        raise PermissionError(13, "Permission denied")

@@ -1,11 +1,14 @@
 """Looks that take long: a slow share is waited for, one that hangs is offline, and neither holds up the daemon."""
 
+import contextlib
 import os
 import threading
 from dataclasses import replace
 
 import pytest
+from loguru import logger
 
+from stemd.commands.common import held_up
 from stemd.inbox import Look
 from stemd.model import Rule
 from stemd.service import inboxes as module
@@ -85,3 +88,28 @@ def test_a_look_at_an_inbox_that_a_reload_has_replaced_counts_for_nothing(tmp_pa
     assert inboxes.receive(late, clock.now) == []
     assert inboxes.all["songs"].looks == 0
     inboxes.close()
+
+
+def test_a_folder_that_cannot_be_looked_into_is_told(tmp_path, clock):
+    rule = Rule(name="songs", **dict.fromkeys(("inbox", "outbox", "review", "failed", "archive"), tmp_path))
+    inboxes = Inboxes(30, lambda _: None)
+    inboxes.follow([rule], lambda _: [])
+    folder = os.fsencode(tmp_path / "shoebox")
+    with captured() as lines:
+        for _ in range(2):
+            inboxes.receive(Look("songs", clock.now, unreadable=(folder,), inbox=os.fsencode(tmp_path)), clock.now)
+    assert [line for line in lines if "shoebox cannot be looked into" in line] == lines
+    assert len(lines) == 1
+    assert inboxes.unreadable() == 1
+    assert module.summary(inboxes.all)[0]["unreadable"] == 1
+    assert held_up(module.summary(inboxes.all)[0]) == ", 1 folders that cannot be looked into"
+    inboxes.close()
+
+
+@contextlib.contextmanager
+def captured():
+    """The warnings that are logged meanwhile."""
+    lines = []
+    sink = logger.add(lines.append, level="WARNING", format="{message}")
+    yield lines
+    logger.remove(sink)

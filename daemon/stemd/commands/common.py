@@ -84,6 +84,12 @@ def user() -> str:
         return f"user {os.getuid()}"
 
 
+def held_up(inbox: dict[str, Any]) -> str:
+    """Say what an inbox holds that is not taken yet, as the end of a line."""
+    told = {"settling": "settling", "unready": "without .ready", "unreadable": "folders that cannot be looked into"}
+    return "".join(f", {inbox[key]} {text}" for key, text in told.items() if inbox.get(key))
+
+
 def clock(at: float) -> str:
     """Show a moment in the local time zone."""
     return time.strftime("%Y-%m-%d %H:%M:%S", time.localtime(at))

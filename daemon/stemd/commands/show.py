@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from stemd.commands.common import AsJson, ConfigPath, clock, find_job, ledger_of, span
+from stemd.commands.common import AsJson, ConfigPath, clock, find_job, held_up, ledger_of, span
 from stemd.files.names import readable
 from stemd.ledger import albums
 from stemd.ledger import jobs as job_rows
@@ -52,9 +52,7 @@ def _status_lines(facts: dict[str, Any]) -> Iterator[str]:
     yield ", ".join(f"{count} {name}" for name, count in counts.items())
     for inbox in facts["inboxes"]:
         more = f" ({inbox['reason']})" if inbox["reason"] else ""
-        settling = f", {inbox['settling']} settling" if inbox["settling"] else ""
-        unready = f", {inbox['unready']} without .ready" if inbox["unready"] else ""
-        yield f"  inbox {inbox['rule']}: {inbox['state']}{more}{settling}{unready}"
+        yield f"  inbox {inbox['rule']}: {inbox['state']}{more}{held_up(inbox)}"
     for album in facts["albums"][:_LISTED]:
         yield f"  album {album['name']} (rule {album['rule']}): {album['told']}"
     for stage in facts["running"]:

@@ -11,7 +11,7 @@ from rich.panel import Panel
 from rich.table import Table
 from rich.text import Text
 
-from stemd.commands.common import clock, span
+from stemd.commands.common import clock, held_up, span
 from stemd.files.names import readable
 
 if TYPE_CHECKING:
@@ -84,10 +84,8 @@ def _head(facts: dict[str, Any]) -> Iterator[Text]:
     yield Text(", ".join(f"{count} {name}" for name, count in facts["counts"].items()))
     for inbox in facts["inboxes"]:
         reason = f" ({inbox['reason']})" if inbox.get("reason") else ""
-        settling = f", {inbox['settling']} settling" if inbox.get("settling") else ""
-        settling += f", {inbox['unready']} without .ready" if inbox.get("unready") else ""
         style = "" if inbox["state"] == "online" else "yellow"
-        yield Text(f"inbox {inbox['rule']}: {inbox['state']}{reason}{settling}", style)
+        yield Text(f"inbox {inbox['rule']}: {inbox['state']}{reason}{held_up(inbox)}", style)
 
 
 def _room(headroom: dict[str, Any] | None) -> RenderableType:

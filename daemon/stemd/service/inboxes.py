@@ -39,6 +39,7 @@ class Inbox:
     sightings: dict[bytes, Sighting] = field(default_factory=dict)
     links: frozenset[bytes] = frozenset()
     alone: frozenset[bytes] = frozenset()
+    unreadable: frozenset[bytes] = frozenset()
     unready: int = 0
     offline: str = ""
     identity: tuple[int, int] = (0, 0)
@@ -54,11 +55,14 @@ class Inbox:
 
 
 class Inboxes:
-    """All inboxes. Its methods are called by the daemon's thread; only `wake` may come from another."""
+    """All inboxes. Its methods are called by the daemon's thread; only `wake` may come from another.
+
+    rescan: seconds between looks at a local inbox.
+    """
 
     def __init__(self, rescan: float, post: Callable[[Look | str], None]) -> None:
-        """rescan: seconds between looks at a local inbox. post: told a finished look or a woken rule."""
-        self._rescan = rescan
+        """rescan: as above. post: told a finished look or a woken rule."""
+        self.rescan = rescan
         self._post = post
         self._watch = Watch(post)
         self.all: dict[str, Inbox] = {}
@@ -105,13 +109,13 @@ class Inboxes:
         if inbox is None or seen.inbox != os.fsencode(inbox.rule.inbox):  # by a configuration that is no longer used
             return []
         inbox.looking = None
-        often = min(self._rescan, RESCAN_NETWORK)
+        often = min(self.rescan, RESCAN_NETWORK)
         if gone := seen.offline or _unmounted(inbox, seen):
             self._set_offline(inbox, gone)
             inbox.due = now + often
             return []
         self._set_online(inbox, seen)
-        rescan = often if inbox.disk.network else self._rescan
+        rescan = often if inbox.disk.network else self.rescan
         inbox.sightings, settled = settle(inbox.sightings, seen, inbox.known, inbox.settle_seconds())
         inbox.due = next_look(inbox.sightings, now, inbox.settle_seconds(), rescan)
         inbox.looks += 1
@@ -145,6 +149,10 @@ class Inboxes:
         """How many inboxes cannot be looked at."""
         return sum(bool(inbox.offline) for inbox in self.all.values())
 
+    def unreadable(self) -> int:
+        """How many folders in the inboxes cannot be looked into."""
+        return sum(len(inbox.unreadable) for inbox in self.all.values())
+
     def close(self) -> None:
         """Watch nothing any more."""
         self._watch.close()
@@ -162,7 +170,7 @@ class Inboxes:
             entry.info("inbox is back")
         inbox.offline, inbox.identity, inbox.disk = "", seen.identity, seen.disk
         if unwatched := self._watch.follow(inbox.rule.name, inbox.rule.inbox, seen.identity, seen.disk):
-            entry.debug("looks every {} s only: {}", self._rescan, unwatched)
+            entry.debug("looks every {} s only: {}", self.rescan, unwatched)
         for link in set(seen.links) - inbox.links:
             entry.warning("symbolic link, not followed: {}", link.decode("utf-8", "replace"))
         inbox.links = frozenset(seen.links)
@@ -170,6 +178,10 @@ class Inboxes:
             name = path.decode("utf-8", "replace")
             entry.info("{} belongs to a recording that is not here; if that is delivered: stemd redeliver", name)
         inbox.alone = frozenset(seen.alone)
+        for folder in set(seen.unreadable) - inbox.unreadable:
+            name = folder.decode("utf-8", "replace")
+            entry.warning("{} cannot be looked into; give stemd's user the right to read and enter it", name)
+        inbox.unreadable = frozenset(seen.unreadable)
         inbox.unready = sum(inbox.known.get(path) != stat for path, stat in seen.unready.items())
         inbox.known = {path: stat for path, stat in inbox.known.items() if path in seen.files or path in seen.unready}
 
@@ -186,8 +198,7 @@ def summary(inboxes: Mapping[str, Inbox]) -> list[dict[str, object]]:
         {
             "rule": name, "inbox": str(inbox.rule.inbox), "state": "offline" if inbox.offline else "online",
             "reason": inbox.offline, "settling": len(inbox.sightings), "links": len(inbox.links),
-            "alone": len(inbox.alone),
-            "unready": inbox.unready,
+            "alone": len(inbox.alone), "unreadable": len(inbox.unreadable), "unready": inbox.unready,
         }
         for name, inbox in inboxes.items()
     ]  # fmt: skip
