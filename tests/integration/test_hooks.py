@@ -1,6 +1,7 @@
 """Commands after deliveries: told what was delivered, recorded however they end, and never in anybody's way."""
 
 import contextlib
+import errno
 import json
 import os
 import queue
@@ -140,6 +141,17 @@ def test_files_that_were_taken_away_meanwhile(delivered):
     delivered.folder.rmdir()
     event = delivered.run(configure(delivered.home, "true"))
     assert "is no longer there" in event.text
+
+
+def test_a_folder_that_cannot_be_looked_at_is_recorded(delivered, monkeypatch):
+    def fails(_path):
+        raise OSError(errno.EIO, "Input/output error")
+
+    settings = configure(delivered.home, "true")
+    monkeypatch.setattr(Path, "is_dir", fails)
+    event = delivered.run(settings)
+    assert event.code == "hook-failed"
+    assert "Input/output error" in event.text
 
 
 def test_a_rule_without_a_command_owes_nothing(delivered):

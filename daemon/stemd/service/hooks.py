@@ -140,10 +140,10 @@ def _outcome(call: Call, job: Job, hook: Hook, stop: threading.Event) -> Called:
 
     told = environment(call, job)
     folder = Path(told["STEMD_FOLDER"])
-    if missing := _missing(folder, hook.timeout):
-        text, code = missing
-        return Called(call, f"hook {name}: not run, {text}", code)
     try:
+        if missing := _missing(folder, hook.timeout):
+            text, code = missing
+            return Called(call, f"hook {name}: not run, {text}", code)
         env = dict(os.environ) | told
         done = run(hook.delivered, timeout=hook.timeout, stop=stop, on_output=hear, env=env, cwd=folder, nice=_NICE)
     except Stopping:
