@@ -7,7 +7,7 @@ import os
 import subprocess
 
 import pytest
-from surroundings import TOP, record
+from surroundings import TOP, noise, record
 from workers import FakeWorkers, FlaggingWorkers
 
 from stemd.config import load
@@ -327,3 +327,38 @@ def test_a_mistake_in_an_answer_is_told_to_whoever_asked(house, monkeypatch):
     monkeypatch.setitem(answers.VERBS, "redeliver", lambda _asked: 1 / 0)
     answer = house.ask("redeliver", 1)
     assert (answer.ok, answer.answer) == (False, "unexpected ZeroDivisionError: division by zero; see the daemon's log")
+
+
+def test_many_files_at_once_are_taken_in_part_by_part(house, monkeypatch):
+    """The daemon gives signs of life between the parts."""
+    monkeypatch.setattr(daemon, "_AT_ONCE", 2)
+    house.rules(r="")
+    for number in range(5):
+        record(house.home / f"r/in/{number}.wav", noise(number))
+    house.work()
+    assert [house.job(number).status for number in range(1, 6)] == [Status.DONE] * 5
+
+
+class Noting(FakeWorkers):
+    """Notes which folder of models it is told of, and then lets the daemon stop."""
+
+    def __init__(self):
+        super().__init__()
+        self.told, self.after = [], lambda: None
+
+    def use_models(self, models):
+        self.told.append(models)
+        self.after()
+
+
+def test_a_reload_takes_over_where_models_are_and_how_often_to_look(house):
+    house.rules(r="")
+    config, pool = house.home / "config.toml", Noting()
+    service = Service(load(config), pool=pool)
+    (house.home / "nets").mkdir()
+    config.write_text(config.read_text().replace("rescan = 0.3", 'rescan = 7\nmodels = "nets"'))
+    service._reload, pool.after = lambda: load(config), service.stop
+    service._on_hangup(1, None)
+    assert service.run() == 0
+    assert pool.told == [str(house.home / "nets")]
+    assert service.inboxes.rescan == 7

@@ -38,11 +38,16 @@ class WorkerPool:
 
     def __init__(self, state: Path, models: str = "", pulse: Pulse | None = None) -> None:
         """state: where what is known of models is kept. models: a folder of local models, or "". pulse: see Worker."""
-        self._models = models
+        self._state = state
         self._pulse = pulse or Pulse()
         self._engines: dict[str, Worker] = {}
         self._quality = Worker("stemd.quality", "quality check", self._pulse)
-        self._cards = Cards(state / "models", models, self._ask_for_card)
+        self.use_models(models)
+
+    def use_models(self, models: str) -> None:
+        """Look for local models in a folder from now on; "" for none."""
+        self._models = models
+        self._cards = Cards(self._state / "models", models, self._ask_for_card)
 
     @property
     def processes(self) -> dict[str, int]:

@@ -44,6 +44,7 @@ _TICK: Final = 1.0  # seconds between looks at the requests, and between plans w
 _CLOSED: Final = 5.0  # seconds between plans outside hours and while paused
 _REST: Final = 30.0  # seconds between measurements while nothing waits
 _PATIENCE: Final = 6.0  # seconds that running stages get to end at a stop; systemd and people wait 10
+_AT_ONCE: Final = 1000  # arrivals that become jobs in one transaction: a second of work
 _FULL: Final = 5.0  # seconds until a ledger that could not be written is tried again
 
 
@@ -87,8 +88,9 @@ class Service:
             while not self._stopping and not (self.once and self._nothing_left()):
                 self._tick()
             unlucky = (
-                self.endings.failed + jobs.counts(self.ledger)[Status.HELD] + self._stuck() + self.inboxes.offline()
-            )
+                self.endings.failed + jobs.counts(self.ledger)[Status.HELD] + self._stuck()
+                + self.inboxes.offline() + self.inboxes.unreadable()
+            )  # fmt: skip
             self._shut_down()
         return 3 if self.once and unlucky else 0
 
@@ -240,12 +242,15 @@ class Service:
         settled = self.inboxes.receive(seen, time.monotonic())
         if not settled:
             return
-        root = len(os.fsencode(self.inboxes.all[seen.rule].rule.inbox)) + 1
-        admitted = jobs.admit(self.ledger, [(arrival, arrival.path[root:]) for arrival in settled], time.time())
-        self.inboxes.taken_in(settled)
+        root, now = len(seen.inbox) + 1, time.time()
+        for start in range(0, len(settled), _AT_ONCE):
+            part = settled[start : start + _AT_ONCE]
+            admitted = jobs.admit(self.ledger, [(arrival, arrival.path[root:]) for arrival in part], now)
+            self.inboxes.taken_in(part)
+            for job in admitted:
+                about(job).info("arrived: {}", shown(job))
+            self._pulse.stamp("writing down")
         self._next_plan = 0.0
-        for job in admitted:
-            about(job).info("arrived: {}", shown(job))
 
     def _answer_requests(self) -> None:
         for request in requests.unanswered(self.ledger):
@@ -342,6 +347,8 @@ class Service:
         except StemdError as fault:
             logger.error("the new configuration is not used: {} - {}", fault.message, fault.hint)
         else:
+            if settings.daemon.models != self.settings.daemon.models:
+                self.pool.use_models(str(settings.daemon.models or ""))
             self.settings = settings
             self._follow_inboxes()
             self.planning.reload(settings)
@@ -355,6 +362,7 @@ class Service:
         prepare(settings)
 
     def _follow_inboxes(self) -> None:
+        self.inboxes.rescan = self.settings.daemon.rescan
         self.inboxes.follow(self.settings.rules, lambda rule: arrivals.known(self.ledger, rule))
 
     def _shut_down(self) -> None:
