@@ -113,6 +113,16 @@ def test_models_come_from_the_engine(config):
     assert "vocals" in finding.text
 
 
+def test_a_model_that_is_only_to_be_fetched_is_no_problem(config, tmp_path, monkeypatch):
+    monkeypatch.setenv("TORCH_HOME", str(tmp_path / "torch"))
+    monkeypatch.setenv("HF_HOME", str(tmp_path / "hub"))
+    config.write_text(RULE.replace('"demo"', '"htdemucs"'))
+    (finding,) = stores.models(load(config))
+    assert finding.level is Level.WARNING
+    assert "jobs wait for it" in finding.text
+    assert "stemd models fetch htdemucs" in finding.advice
+
+
 def test_findings_come_as_they_are_known(config):
     first = next(iter(examine(lambda: config)))
     assert first.area == "stemd"

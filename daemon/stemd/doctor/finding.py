@@ -11,7 +11,7 @@ if TYPE_CHECKING:
 
 
 class Level(StrEnum):
-    """How bad it is: a problem keeps some work from being done, a warning makes it slower or less safe."""
+    """How bad it is: a problem keeps some work from being done, a warning makes it later, slower or less safe."""
 
     OK = "ok"
     WARNING = "warning"

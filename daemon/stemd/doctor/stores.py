@@ -57,8 +57,16 @@ def models(settings: Settings) -> Iterator[Finding]:
             try:
                 told = engine.ask({"do": "describe", "model": name, "models": local}, stop=threading.Event())
             except StemdError as error:
-                yield problem(f"model {name}", error.message, error.hint or "stemd models fetch")
+                yield _without_model(name, error)
             else:
                 yield ok(f"model {name}", f"{', '.join(told['sources'])}; sha256 {told['digest'][:12]}")
     finally:
         engine.kill()
+
+
+def _without_model(name: str, error: StemdError) -> Finding:
+    """What is only to be fetched keeps neither an installation nor the other rules from their work."""
+    advice = error.hint or "stemd models fetch"
+    if error.code == "model-missing":
+        return warning(f"model {name}", f"{error.message}: jobs wait for it", advice)
+    return problem(f"model {name}", error.message, advice)
