@@ -16,7 +16,7 @@ from installing.texts import configuration, drop_in, reading_drop_in
 
 if TYPE_CHECKING:
     import argparse
-    from collections.abc import Iterator
+    from collections.abc import Iterator, Sequence
 
 SOURCE = Path(__file__).resolve().parents[2]
 OPT, ETC, STATE, CACHE = (Path(folder) for folder in ("/opt/stemd", "/etc/stemd", "/var/lib/stemd", "/var/cache/stemd"))
@@ -52,8 +52,7 @@ def install(options: argparse.Namespace) -> Iterator[Step]:
     yield command("make the user stemd", "systemd-sysusers", SYSUSERS)
     yield command("make the service's folders", "systemd-tmpfiles", "--create", TMPFILES)
     if (UNITS / "stemd.service").exists():
-        present = [name for name in ("stemd.service", "stemd-alerts.service") if (UNITS / name).exists()]
-        yield command("stop the present version", "systemctl", "stop", *present)
+        yield _stop()
         yield Step("copy its ledger to ledger.before-upgrade.* beside it", _copy_ledger)
     yield from _environment()
     yield from _configuration(options)
@@ -92,6 +91,24 @@ def uninstall(options: argparse.Namespace) -> Iterator[Step]:
             yield Step(f"keep {path} (--purge removes it)", lambda: None)
     if options.purge:
         yield Step("remove the user stemd", partial(answer, "userdel", "stemd"))
+
+
+def _stop() -> Step:
+    """Whatever fails afterwards: what worked before works again, or it is said that it does not."""
+    present = [name for name in ("stemd.service", "stemd-alerts.service") if (UNITS / name).exists()]
+    active = [name for name in present if answer("systemctl", "is-active", name) is not None]
+    argv = ("systemctl", "stop", *present)
+    return Step(f"stop the present version: {' '.join(argv)}", partial(must, *argv), partial(_start_again, active))
+
+
+def _start_again(names: Sequence[str]) -> None:
+    """Without the doctor: what is installed has worked here. names: what was active; there may be nothing."""
+    if not names:
+        return
+    if _configured("answer = True") and run("systemctl", "start", *names).returncode == 0:
+        sys.stderr.write("  stemd was started again, as it is; run scripts/install again to finish\n")
+    else:
+        sys.stderr.write("  stemd is stopped: run scripts/install again, or: systemctl start stemd\n")
 
 
 def _environment() -> Iterator[Step]:

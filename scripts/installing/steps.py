@@ -15,10 +15,11 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class Step:
-    """One thing to do, and the words for it. Each may be done again."""
+    """One thing to do, and the words for it. Each may be done again. amends: done when it or a later step fails."""
 
     text: str
     do: Callable[[], object]
+    amends: Callable[[], object] = lambda: None
 
 
 class CannotGoOn(Exception):  # noqa: N818 - a sentence for the person who installs

@@ -258,10 +258,51 @@ def test_uninstalling_takes_the_drop_ins_away_but_not_those_of_others(units):
     assert [path for path in units.rglob("*") if path.is_file()] == [own]
 
 
-def test_only_root_may_install(monkeypatch, capsys):
+@pytest.fixture
+def main(monkeypatch):
+    """The script itself, in this process."""
     monkeypatch.syspath_prepend(ROOT / "scripts")
-    monkeypatch.setattr(os, "geteuid", lambda: 1000)
     monkeypatch.setattr(sys, "argv", ["install"])
-    main = runpy.run_path(str(INSTALL))["main"]
+    return runpy.run_path(str(INSTALL))["main"]
+
+
+@pytest.fixture
+def asked(units, tmp_path, monkeypatch):
+    """What systemctl is asked for; both services are installed, and only the daemon is active."""
+    log = tmp_path / "asked"
+    (tmp_path / "systemctl").write_text(f'#!/bin/sh\necho "$@" >>{log}\n[ "$*" != "is-active stemd-alerts.service" ]\n')
+    (tmp_path / "systemctl").chmod(0o755)
+    monkeypatch.setenv("PATH", f"{tmp_path}:{os.environ['PATH']}")
+    units.mkdir()
+    for name in ("stemd.service", "stemd-alerts.service"):
+        (units / name).touch()
+    return log
+
+
+@pytest.mark.parametrize("fault", [steps.CannotGoOn("no network"), OSError("no space"), KeyboardInterrupt()])
+def test_an_upgrade_that_fails_starts_again_what_was_active(asked, main, monkeypatch, capsys, fault):
+    def fail():
+        raise fault
+
+    plan.CONFIG.write_text(RULE.format(home="/srv"))
+    monkeypatch.setattr(os, "geteuid", lambda: 0)
+    monkeypatch.setattr(os, "umask", lambda _: 0)
+    monkeypatch.setitem(main.__globals__, "install", lambda _: iter([plan._stop(), steps.Step("install it", fail)]))
+    assert main([]) == 1
+    assert asked.read_text().splitlines()[-2:] == ["stop stemd.service stemd-alerts.service", "start stemd.service"]
+    told = capsys.readouterr().err
+    assert f"install: {str(fault) or 'interrupted'}" in told
+    assert "started again" in told
+
+
+def test_an_upgrade_that_cannot_start_again_what_it_stopped_says_so(asked, capsys):
+    plan.CONFIG.write_text("shfts = 1\n")
+    plan._stop().amends()
+    assert "start " not in asked.read_text()
+    assert "stemd is stopped: run scripts/install again" in capsys.readouterr().err
+
+
+def test_only_root_may_install(main, monkeypatch, capsys):
+    monkeypatch.setattr(os, "geteuid", lambda: 1000)
     assert main(["--uninstall"]) == 1
     assert "sudo" in capsys.readouterr().err
