@@ -156,15 +156,29 @@ def _packages(*names: str) -> None:
 
 def _configuration(options: argparse.Namespace) -> Iterator[Step]:
     if CONFIG.exists():
-        yield Step(f"keep {CONFIG} as it is", lambda: None)
+        yield Step(f"keep {CONFIG} as it is: what it says is changed there", lambda: None)
         return
     text = configuration(
         name=options.name, inbox=str(options.inbox), outbox=str(options.outbox), preset=options.preset,
         model=options.model, state=str(STATE),
     )  # fmt: skip
-    yield put(CONFIG, text)
+    yield Step(f"write {CONFIG}, if stemd finds it right", partial(_configure, text))
     for folder in (options.inbox.parent, options.outbox.parent):
         yield Step(f"make {folder}, if it is missing", partial(folder.mkdir, parents=True, exist_ok=True))
+
+
+def _configure(text: str) -> None:
+    """What is wrong does not stay: the next run would keep it."""
+    fresh = CONFIG.with_name("config.new.toml")
+    check = (STEMD, "config", "check", "-c", fresh)
+    write(fresh, text)
+    try:
+        if answer(*check) is None and run(*check).returncode != 0:  # only a mistake is worth its words
+            message = "these options make no configuration, as it says above: run scripts/install again with others"
+            raise CannotGoOn(message)
+        fresh.replace(CONFIG)
+    finally:
+        fresh.unlink(missing_ok=True)
 
 
 def _folders() -> list[str]:
@@ -259,5 +273,8 @@ def _examine() -> None:
         **{name: str(folder) for name, folder in folders.items()},
     }
     if run("runuser", "-u", "stemd", "--", STEMD, "doctor", "-c", CONFIG, env=environment).returncode != 0:
-        message = "the doctor found problems: solve them as it says, then run scripts/install again"
+        message = (
+            "the doctor found problems: solve them as it says, what concerns rules and models "
+            f"in {CONFIG}, then run scripts/install again"
+        )
         raise CannotGoOn(message)

@@ -173,10 +173,14 @@ def test_a_dry_run_says_everything_and_does_nothing():
         (["--dry-run"], "--inbox is needed"),
         (["--dry-run", "--inbox", "/srv/in"], "--outbox is needed"),
         (["--dry-run", "--inbox", "in", "--outbox", "/srv/out"], "must begin with /"),
+        (["--dry-run", "--inbox", "/srv/a", "--outbox", "/srv/a/out"], "must not lie in each other"),
+        (["--dry-run", "--inbox", "/srv/a/in", "--outbox", "/srv/a"], "must not lie in each other"),
+        (["--dry-run", "--inbox", "/srv/in", "--outbox", '/srv/"out"'], "cannot be written for systemd"),
+        (["--dry-run", "--inbox", "/srv/in", "--outbox", "/srv/out", "--preset", "bset"], "karaoke"),
         (["--dry-run", "--purge"], "--uninstall"),
     ],
 )
-def test_what_is_missing_is_asked_for(args, word):
+def test_what_is_missing_or_cannot_work_is_asked_for(args, word):
     result = run(*args)
     assert result.returncode == 2
     assert word in result.stderr
@@ -256,6 +260,17 @@ def test_uninstalling_takes_the_drop_ins_away_but_not_those_of_others(units):
         if str(units) in step.text:
             step.do()
     assert [path for path in units.rglob("*") if path.is_file()] == [own]
+
+
+def test_a_configuration_that_is_wrong_is_not_left_behind(units, tmp_path, monkeypatch, capfd):
+    monkeypatch.setattr(plan, "STEMD", Path(sys.executable).with_name("stemd"))
+    given = ANSWERS | {"state": str(tmp_path), "outbox": "/srv/out"}
+    with pytest.raises(steps.CannotGoOn, match="again with others"):
+        plan._configure(texts.configuration(inbox="/srv/out/in", **given))
+    assert "keep inboxes and outboxes apart" in capfd.readouterr().err
+    assert list(tmp_path.iterdir()) == []
+    plan._configure(texts.configuration(inbox="/srv/in", **given))
+    assert [path.name for path in tmp_path.iterdir()] == ["config.toml"]
 
 
 @pytest.fixture
