@@ -403,6 +403,7 @@ from stemd.doctor import service
 unit, settings = service.facts(), load(Path("/etc/stemd/config.toml"))
 assert service.serves(unit, settings)
 assert service.environment(unit)["HF_HOME"] == "/var/cache/stemd/huggingface"
+assert service.environment(unit)["STEMD_FETCH"] == "systemctl start stemd-models"
 for finding in (*service.judge_memory(unit), *service.judge_folders(unit, settings)):
     print(finding.text)
 """

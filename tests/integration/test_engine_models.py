@@ -207,11 +207,13 @@ def test_the_embedded_model_is_compared_with_the_digest_in_its_name(tmp_path, mo
     assert caught.value.code == "model-damaged"
 
 
-def test_what_is_missing_or_unknown_says_what_to_do(folder, tmp_path):
+def test_what_is_missing_or_unknown_says_what_to_do(folder, tmp_path, monkeypatch):
     assert code_of(models.load, "htdemucs") == "model-missing"
     with pytest.raises(StemdError, match="not on this machine") as caught:
         models.load("htdemucs_ft", folder)
     assert caught.value.hint == "run: stemd models fetch htdemucs_ft"
+    monkeypatch.setenv("STEMD_FETCH", "systemctl start stemd-models")
+    assert names.missing("htdemucs_ft").hint == "run: systemctl start stemd-models"
     assert code_of(models.load, "hf://someone/net") == "model-missing"
     with pytest.raises(StemdError) as caught:
         models.load("htdemuc")

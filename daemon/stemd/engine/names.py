@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import difflib
+import os
 import re
 from functools import cache
 from pathlib import Path
@@ -119,13 +120,18 @@ def check(file: Path, sha256: str, model: str) -> None:
         raise StemdError(
             "model-damaged",
             f"model {model}: {file} is damaged (sha256 {sha256[:16]}..., expected {expected[:16]}...)",
-            f"delete that file and run: stemd models fetch {model}",
+            f"delete that file and run: {fetch_command(model)}",
         )
 
 
 def missing(name: str) -> StemdError:
     """Return the error for a known model whose weights are not on this machine."""
-    return StemdError("model-missing", f"model {name} is not on this machine yet", f"run: stemd models fetch {name}")
+    return StemdError("model-missing", f"model {name} is not on this machine yet", f"run: {fetch_command(name)}")
+
+
+def fetch_command(name: str) -> str:
+    """Return what puts a model where this process looks for it. The service, whose cache is its own, says it itself."""
+    return os.environ.get("STEMD_FETCH") or f"stemd models fetch {name}"
 
 
 def unknown(name: str) -> StemdError:
