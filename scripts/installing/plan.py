@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 from installing.ledger import copy_ledger
 from installing.steps import CannotGoOn, Step, answer, command, must, put, remove, run, write
+from installing.system import packages, python
 from installing.texts import configuration, drop_in, reading_drop_in
 
 if TYPE_CHECKING:
@@ -33,20 +34,12 @@ SERVICES = (
 )
 SYSUSERS, TMPFILES = Path("/etc/sysusers.d/stemd.conf"), Path("/etc/tmpfiles.d/stemd.conf")
 LINK = Path("/usr/local/bin/stemd")
-_MANAGERS = {
-    "apt-get": ("apt-get", "install", "-y", "--no-install-recommends"),
-    "dnf": ("dnf", "install", "-y"),
-    "pacman": ("pacman", "-S", "--needed", "--noconfirm"),
-    "zypper": ("zypper", "--non-interactive", "install"),
-}
-_PYTHONS = ("/usr/bin/python3.11", "/usr/bin/python3.12", "/usr/bin/python3.13", "/usr/bin/python3")
-_NEW_ENOUGH = "import sys, venv, ensurepip; sys.exit(sys.version_info < (3, 11))"
 
 
 def install(options: argparse.Namespace) -> Iterator[Step]:
     """The whole installation, or an upgrade: the ledger is copied, and the daemon migrates it when it starts."""
     if not all(shutil.which(name) for name in ("ffmpeg", "ffprobe")):
-        yield Step("install ffmpeg with the system's package manager", partial(_packages, "ffmpeg"))
+        yield Step("install ffmpeg with the system's package manager", partial(packages, "ffmpeg"))
     yield put(SYSUSERS, (SOURCE / "systemd/sysusers.d/stemd.conf").read_text())
     yield put(TMPFILES, (SOURCE / "systemd/tmpfiles.d/stemd.conf").read_text())
     yield command("make the user stemd", "systemd-sysusers", SYSUSERS)
@@ -125,33 +118,7 @@ def _environment() -> Iterator[Step]:
 
 
 def _make_environment() -> None:
-    python = _python()
-    if python is None and shutil.which("apt-get"):
-        _packages("python3", "python3-venv")
-        python = _python()
-    if python is None:
-        message = "no Python 3.11 or newer with venv in /usr/bin: install one with the system's package manager"
-        raise CannotGoOn(message)
-    must(python, "-m", "venv", "--clear", OPT / "venv")
-
-
-def _python() -> str | None:
-    own = (
-        sys.executable if not sys.executable.startswith(("/home/", "/root/")) and sys.prefix == sys.base_prefix else ""
-    )
-    return next(
-        (python for python in (*_PYTHONS, own) if python and answer(python, "-c", _NEW_ENOUGH) is not None), None
-    )
-
-
-def _packages(*names: str) -> None:
-    manager = next((argv for name, argv in _MANAGERS.items() if shutil.which(name)), None)
-    if manager is None:
-        message = f"this system's package manager is not known: install {' '.join(names)} yourself"
-        raise CannotGoOn(message)
-    if manager[0] == "apt-get":
-        answer("apt-get", "update", "-qq")
-    must(*manager, *names)
+    must(python(), "-m", "venv", "--clear", OPT / "venv")
 
 
 def _configuration(options: argparse.Namespace) -> Iterator[Step]:
