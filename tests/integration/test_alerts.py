@@ -153,6 +153,46 @@ def test_another_line_in_the_story_of_a_finished_job_is_no_news(tmp_path, server
         assert server.posted[1]["text"] == "nothing is left to do: 1 recording done, 1 failed"
 
 
+def test_what_happens_in_a_ledger_that_took_the_others_place_is_told(tmp_path, server):
+    with studio(tmp_path, f'webhook = "{server.address}"') as (settings, history):
+        history.to_review(b"a.wav")
+        Alerts(settings).round(time.time())
+    for file in settings.daemon.state_dir.glob("ledger.sqlite3*"):
+        file.rename(tmp_path / file.name)
+    Alerts(settings).round(time.time())
+    ledger = open_for_writing(settings.daemon.state_dir)
+    fresh = History(ledger, time.time())
+    fresh.to_review(b"b.wav")
+    for number in range(9):
+        fresh.failed(b"%d.wav" % number)
+    Alerts(settings).round(fresh.now)
+    Alerts(settings).round(fresh.now + 10_000)
+    ledger.close()
+    texts = {told["event"]: told["text"] for told in server.posted}
+    assert texts["failed"].startswith("9 recordings failed: 0.wav, 1.wav")
+    assert texts["review"].startswith("b.wav waits for a listener")
+    assert [told["event"] for told in server.posted] == ["failed", "review", "done"]
+
+
+def test_of_a_copy_in_the_ledgers_place_only_what_is_new_is_told(tmp_path, server):
+    with studio(tmp_path, f'webhook = "{server.address}"') as (settings, history):
+        Alerts(settings).round(time.time())
+        history.failed(b"long ago.wav")
+        history.ledger.db.execute_sql("VACUUM INTO ?", (str(tmp_path / "copy"),))
+        history.failed(b"later.wav")
+        Alerts(settings).round(history.now)
+    server.posted.clear()
+    for file in settings.daemon.state_dir.glob("ledger.sqlite3*"):
+        file.unlink()
+    (tmp_path / "copy").rename(settings.daemon.state_dir / "ledger.sqlite3")
+    Alerts(settings).round(history.now + 400)
+    ledger = open_for_writing(settings.daemon.state_dir)
+    History(ledger, history.now + 410).failed(b"new.wav")
+    Alerts(settings).round(history.now + 800)
+    ledger.close()
+    assert [told["text"].partition(":")[0] for told in server.posted if told["event"] == "failed"] == ["new.wav failed"]
+
+
 def test_a_command_is_told_in_its_environment(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     (tmp_path / "tell").write_text(COMMAND)

@@ -55,7 +55,7 @@ class Alerts:
         """Look once, and send what is due. now: Unix time."""
         before = deepcopy(self.memory)
         try:
-            self.memory.take_in(look(self._state, self.memory.step), now)
+            self.memory.take_in(look(self._state, self.memory.step, self.memory.at), now)
         except StemdError as fault:
             if fault.code not in _PASSING:
                 raise

@@ -40,13 +40,15 @@ class Line:
 class Seen:
     """What one look has shown.
 
-    step: the last event of the ledger. failed: since the look before. hooks: those of which the rule's command failed
-    since then. review: all that wait for a listener.
-    held: all that are held for want of memory. faults: what keeps work from going on, a sentence by a stable name.
-    done: how many were done since the look before. open: how many wait or run.
+    step: the last event of the ledger. at: when it was written, Unix time. other: whether the ledger is another one
+    than at the look before. failed: since the look before. hooks: those of which the rule's command failed since then.
+    review: all that wait for a listener. held: all that are held for want of memory. faults: what keeps work from
+    going on, a sentence by a stable name. done: how many were done since the look before. open: how many wait or run.
     """
 
     step: int
+    at: float = 0.0
+    other: bool = False
     failed: tuple[Line, ...] = ()
     hooks: tuple[Line, ...] = ()
     review: tuple[Line, ...] = ()
@@ -56,24 +58,26 @@ class Seen:
     open: int = 0
 
 
-def look(state: Path, after: int | None) -> Seen:
-    """Look once. after: the last event of the look before; None for the first look, which finds nothing new.
+def look(state: Path, after: int | None, at: float = 0.0) -> Seen:
+    """Look once. In a ledger that took the other's place, all that was written since then is new.
 
-    Raises StemdError when there is no ledger to read.
+    after, at: the last event of the look before, and when it was written, 0 where that is not known; None for the
+    first look, which finds nothing new. Raises StemdError when there is no ledger to read.
     """
     ledger = open_for_asking(state)
     try:
-        return _look(state, ledger, figures.newest(ledger) if after is None else after)
+        return _look(state, ledger, *(figures.newest(ledger) if after is None else (after, at)))
     finally:
         ledger.close()
 
 
-def _look(state: Path, ledger: Ledger, after: int) -> Seen:
-    last = after
+def _look(state: Path, ledger: Ledger, after: int, at: float) -> Seen:
+    other = not figures.holds(ledger, after, at)
+    last, written = figures.newest(ledger)
     told: defaultdict[int, set[float]] = defaultdict(set)
     called: dict[int, None] = {}  # each job once, in the order in which their commands failed
-    for step in figures.steps(ledger, after=after):
-        last = step.id
+    for step in figures.steps(ledger, since=at) if other else figures.steps(ledger, after=after):
+        last, written = step.id, step.at
         if step.status in _ENDS:
             told[step.job].add(step.at)
         if step.code in HOOK_CODES:
@@ -84,7 +88,8 @@ def _look(state: Path, ledger: Ledger, after: int) -> Seen:
     held = jobs.select(ledger, statuses=(Status.HELD,))
     counts = jobs.counts(ledger)
     return Seen(
-        step=last, failed=tuple(map(_line, failed)), hooks=tuple(_called(ledger, number) for number in called),
+        step=last, at=written, other=other,
+        failed=tuple(map(_line, failed)), hooks=tuple(_called(ledger, number) for number in called),
         review=tuple(_line(job) for job in held if job.for_review),
         held=tuple(_line(job) for job in held if not job.for_review),
         done=sum(job.status is Status.DONE for job in ended),

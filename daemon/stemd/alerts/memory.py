@@ -37,7 +37,7 @@ class Fault:
 
 @dataclass(slots=True)
 class Memory:
-    """step: the last event looked at; None before the first look. waiting: jobs known to be held.
+    """step: the last event looked at; None before the first look. at: when it was written. waiting: jobs that are held.
 
     failed, hooks, review, held: gathered for the next message. busy: whether there was work since the last end of it;
     idle: since when there is none, 0 while there is. done, reviewed, lost: what came of it. sent: when each event was
@@ -45,6 +45,7 @@ class Memory:
     """
 
     step: int | None = None
+    at: float = 0.0
     waiting: tuple[int, ...] = ()
     failed: tuple[Line, ...] = ()
     hooks: tuple[Line, ...] = ()
@@ -62,7 +63,9 @@ class Memory:
     def take_in(self, seen: Seen, now: float) -> None:
         """Gather what a look has shown. now: Unix time."""
         first = self.step is None
-        self.step = seen.step
+        self.step, self.at = seen.step, seen.at
+        if seen.other:  # the numbers of its jobs mean other recordings
+            self.waiting, self.review, self.held = (), (), ()
         fresh = () if first else tuple(line for line in seen.review if line.job not in self.waiting)
         lacking = () if first else tuple(line for line in seen.held if line.job not in self.waiting)
         still = {line.job for line in (*seen.review, *seen.held)}

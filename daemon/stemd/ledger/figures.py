@@ -85,9 +85,19 @@ def hearings(ledger: Ledger, *, after: int = 0, since: float = 0.0) -> Iterator[
     return (Heard(*row) for row in _select(ledger, query, after, since))
 
 
-def newest(ledger: Ledger) -> int:
-    """Give the id of the last line; 0 where there is none."""
-    return int(next(_select(ledger, "SELECT COALESCE(MAX(id), 0) FROM event"))[0])
+def newest(ledger: Ledger) -> tuple[int, float]:
+    """Give the id of the last line and when it was written, Unix time; zeros where there is none."""
+    query = "SELECT id, at FROM event ORDER BY id DESC LIMIT 1"
+    return cast("tuple[int, float]", next(_select(ledger, query), (0, 0.0)))
+
+
+def holds(ledger: Ledger, number: int, at: float) -> bool:
+    """Whether a line that was read before is in this ledger; not so in one that took the other's place.
+
+    number: its id; 0 where none was read. at: when it was written; 0 where that is not known.
+    """
+    written = next(_select(ledger, "SELECT at FROM event WHERE id = ?", number), None)
+    return number == 0 or (written is not None and at in {0.0, written[0]})
 
 
 def places(ledger: Ledger) -> Iterator[tuple[str, str, int]]:
