@@ -31,7 +31,7 @@ _RUNG: Final = ("model", "device", "precision", "batch", "segment_seconds")
 
 
 class Studio(Collector):
-    """The figures of one state folder. One question at a time; the history is read once and kept."""
+    """The figures of one state folder. One question at a time; the history of a ledger is read once and kept."""
 
     def __init__(self, state: Path) -> None:
         self._state = state
@@ -43,6 +43,8 @@ class Studio(Collector):
         with self._turn:
             ledger = open_for_asking(self._state)
             try:
+                if not self._history.is_of(ledger):
+                    self._history = History()
                 self._history.read(ledger)
                 return [*_jobs(ledger), *_past(self._history), *_daemon(self._state)]
             finally:

@@ -47,12 +47,17 @@ class History:
         self.bleed = Buckets(_DECIBELS)
         self.checked = self.flagged = 0
         self._step = self._cost = self._heard = 0
+        self._at = 0.0  # when that step was written
         self._begun: dict[int, tuple[Stage, float]] = {}
+
+    def is_of(self, ledger: Ledger) -> bool:
+        """Whether this was read from that ledger, not from another one in whose place it is."""
+        return figures.holds(ledger, self._step, self._at)
 
     def read(self, ledger: Ledger) -> None:
         """Take in what the ledger holds beyond the last reading."""
         for step in figures.steps(ledger, after=self._step):
-            self._step = step.id
+            self._step, self._at = step.id, step.at
             self._follow(step)
         for cost in figures.costs(ledger, after=self._cost):
             self._cost = cost.id

@@ -100,6 +100,21 @@ def test_later_readings_add_what_is_new(studio):
     assert read(client(settings)) == after  # a new process counts the same
 
 
+def test_a_ledger_that_took_the_others_place_is_counted_from_its_beginning(tmp_path):
+    figures = Figures(tmp_path)
+    for names in ((b"a.wav", b"b.wav"), (b"c.wav",)):
+        for file in tmp_path.glob("ledger.sqlite3*"):
+            file.unlink()
+        ledger = open_for_writing(tmp_path)
+        told = History(ledger, time.time())
+        for name in names:
+            told.done(name)
+        ledger.close()
+        families = {family.name: family for family in figures.collect()}
+        assert families["stemd_jobs_ended"].samples[0].value == len(names)
+        assert families["stemd_results_checked"].samples[0].value == len(names)
+
+
 def test_the_daemons_own_facts_are_told_while_it_runs(studio):
     settings, _ = studio
     lock = Lock(settings.daemon.state_dir)
