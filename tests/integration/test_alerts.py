@@ -233,6 +233,19 @@ def test_what_could_not_be_sent_is_sent_again_later(tmp_path, server, monkeypatc
         assert Alerts(settings).memory.letters == ()
 
 
+def test_a_letter_that_was_put_off_is_sent_though_the_clock_is_set_back(tmp_path, server):
+    server.status = 500
+    with studio(tmp_path, f'webhook = "{server.address}"') as (settings, history):
+        now = time.time()
+        Alerts(settings).round(now)
+        history.failed(b"a.wav")
+        Alerts(settings).round(now + 10)
+        server.status = 204
+        Alerts(settings).round(now - 86_400)
+        assert [told["event"] for told in server.posted] == ["failed", "failed"]
+        assert Alerts(settings).memory.letters == ()
+
+
 def test_a_receiver_that_is_gone_keeps_nothing_from_the_other(tmp_path, server, monkeypatch):
     monkeypatch.chdir(tmp_path)
     notify = f'webhook = "{server.address}"\ncommand = ["{tmp_path}/no-such-program"]'

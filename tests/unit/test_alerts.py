@@ -99,6 +99,22 @@ def test_a_fault_is_told_once_when_it_lasts(memory):
     assert len(told(memory, FULL, 5300)) == 1
 
 
+def test_a_clock_that_is_set_back_silences_nothing(memory):
+    month = 30 * 86_400
+    assert len(told(memory, replace(FULL, failed=(line(1),)), 0)) == 1
+    assert told(memory, replace(FULL, failed=(line(2),)), -month) == []
+    later = told(memory, FULL, 300 - month)
+    assert [event for event, _ in later] == ["failed", "stuck"]
+    assert told(memory, QUIET, 300 + OVER - month) == []
+    assert memory.faults == {}
+
+
+def test_the_end_of_all_work_is_told_though_the_clock_is_set_back(memory):
+    assert told(memory, replace(QUIET, done=1), 0) == []
+    assert told(memory, QUIET, -86_400) == []
+    assert told(memory, QUIET, CALM - 86_400) == [("done", "nothing is left to do: 1 recording done")]
+
+
 def test_a_job_held_for_memory_is_stuck(memory):
     lacking = replace(QUIET, held=(line(1, "needs 5.1 GiB GPU, 3.2 free"),))
     assert told(memory, lacking, 0) == [("stuck", "1.wav held: needs 5.1 GiB GPU, 3.2 free -> export it again")]

@@ -67,7 +67,7 @@ class Alerts:
 
     def _send(self, now: float) -> None:
         """Send the letters that are due, and keep those that could not be sent."""
-        for letter in [letter for letter in self.memory.letters if letter.due <= now]:
+        for letter in [letter for letter in self.memory.letters if _is_due(letter, now)]:
             fault = self._try(letter)
             rest = (_again(letter, fault, now),) if fault else ()
             self.memory.letters = (*(each for each in self.memory.letters if each is not letter), *rest)
@@ -103,6 +103,11 @@ def _alone(state: Path) -> Iterator[None]:
             hint = "let only one do it, the service stemd-alerts or this"
             raise StemdError("another-alerts", f"another process tells what happens in {state}", hint) from None
         yield
+
+
+def _is_due(letter: Letter, now: float) -> bool:
+    """Whether to send a letter now; one that is due later than any can be was put off before the clock was set back."""
+    return not now < letter.due <= now + _MOST
 
 
 def _again(letter: Letter, fault: StemdError, now: float) -> Letter:

@@ -62,6 +62,7 @@ class Memory:
 
     def take_in(self, seen: Seen, now: float) -> None:
         """Gather what a look has shown. now: Unix time."""
+        self._set_clock(now)
         first = self.step is None
         self.step, self.at = seen.step, seen.at
         if seen.other:  # the numbers of its jobs mean other recordings
@@ -109,6 +110,13 @@ class Memory:
 
     def _quiet(self, event: str, notify: Notify, now: float) -> bool:
         return now - self.sent.get(event, 0.0) >= notify.every
+
+    def _set_clock(self, now: float) -> None:
+        """After the clock was set back, waiting begins now: what was remembered must not lie ahead."""
+        self.sent = {event: min(at, now) for event, at in self.sent.items()}
+        self.idle = min(self.idle, now)
+        for fault in self.faults.values():
+            fault.first, fault.last = min(fault.first, now), min(fault.last, now)
 
     def _take_in_faults(self, faults: Iterable[tuple[str, str]], now: float) -> None:
         for name, text in faults:
