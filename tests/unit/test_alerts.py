@@ -134,6 +134,14 @@ def test_the_end_of_all_work_is_told_once_with_what_came_of_it(memory):
     assert told(memory, waiting, 5000) == []
 
 
+def test_a_result_that_was_approved_before_the_end_does_not_wait(memory):
+    told(memory, replace(QUIET, review=(line(1), line(2)), open=9), 0)
+    told(memory, replace(QUIET, review=(line(2),), open=9, done=1), 600)
+    last = replace(QUIET, review=(line(2),))
+    assert told(memory, replace(last, done=9), 3600) == []
+    assert told(memory, last, 3600 + CALM) == [("done", "nothing is left to do: 10 recordings done, 1 to review")]
+
+
 def test_between_two_files_of_a_copy_nothing_is_done_yet(memory):
     for at in range(0, 600, 20):
         assert told(memory, replace(QUIET, open=at % 40 // 20, done=1), at) == []

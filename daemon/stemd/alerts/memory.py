@@ -40,8 +40,8 @@ class Memory:
     """step: the last event looked at; None before the first look. at: when it was written. waiting: jobs that are held.
 
     failed, hooks, review, held: gathered for the next message. busy: whether there was work since the last end of it;
-    idle: since when there is none, 0 while there is. done, reviewed, lost: what came of it. sent: when each event was
-    told last. letters: not sent yet.
+    idle: since when there is none, 0 while there is. done, to_review, lost: what came of it; to_review: the jobs that
+    still wait. sent: when each event was told last. letters: not sent yet.
     """
 
     step: int | None = None
@@ -55,7 +55,7 @@ class Memory:
     busy: bool = False
     idle: float = 0.0
     done: int = 0
-    reviewed: int = 0
+    to_review: tuple[int, ...] = ()
     lost: int = 0
     sent: dict[str, float] = field(default_factory=dict)
     letters: tuple[Letter, ...] = ()
@@ -66,7 +66,7 @@ class Memory:
         first = self.step is None
         self.step, self.at = seen.step, seen.at
         if seen.other:  # the numbers of its jobs mean other recordings
-            self.waiting, self.review, self.held = (), (), ()
+            self.waiting, self.review, self.held, self.to_review = (), (), (), ()
         fresh = () if first else tuple(line for line in seen.review if line.job not in self.waiting)
         lacking = () if first else tuple(line for line in seen.held if line.job not in self.waiting)
         still = {line.job for line in (*seen.review, *seen.held)}
@@ -76,7 +76,7 @@ class Memory:
         self.review = (*(line for line in self.review if line.job in still), *fresh)
         self.held = (*(line for line in self.held if line.job in still), *lacking)
         self._take_in_faults(seen.faults, now)
-        self._take_in_work(seen, len(fresh), now)
+        self._take_in_work(seen, fresh, now)
 
     def write(self, notify: Notify, now: float) -> None:
         """Write the letters that are due: one for each event and receiver."""
@@ -104,9 +104,9 @@ class Memory:
             yield "review", letter.review(self.review), self.review
             self.review = ()
         if self.busy and self.idle and now - self.idle >= CALM and self._quiet("done", notify, now):
-            if self.done or self.reviewed or self.lost:
-                yield "done", letter.done(self.done, self.reviewed, self.lost), ()
-            self.busy, self.done, self.reviewed, self.lost = False, 0, 0, 0
+            if self.done or self.to_review or self.lost:
+                yield "done", letter.done(self.done, len(self.to_review), self.lost), ()
+            self.busy, self.done, self.to_review, self.lost = False, 0, (), 0
 
     def _quiet(self, event: str, notify: Notify, now: float) -> bool:
         return now - self.sent.get(event, 0.0) >= notify.every
@@ -124,13 +124,14 @@ class Memory:
             known.text, known.last = text, now
         self.faults = {name: fault for name, fault in self.faults.items() if now - fault.last < OVER}
 
-    def _take_in_work(self, seen: Seen, fresh: int, now: float) -> None:
+    def _take_in_work(self, seen: Seen, fresh: Iterable[Line], now: float) -> None:
         self.done += seen.done
-        self.reviewed += fresh
+        known = {*self.to_review, *(line.job for line in fresh)}
+        self.to_review = tuple(line.job for line in seen.review if line.job in known)
         self.lost += len(seen.failed)
         if seen.open:
             self.busy, self.idle = True, 0.0
-        elif self.done or self.lost or self.reviewed or self.busy:  # it may have come and gone between two looks
+        elif self.done or self.lost or self.to_review or self.busy:  # it may have come and gone between two looks
             self.busy, self.idle = True, self.idle or now
 
     def _post(self, fresh: Letter) -> None:
