@@ -173,7 +173,9 @@ def test_since_is_read_as_people_write_it(words, hours):
     assert beginning(words, NOON) == NOON - hours * 3600
 
 
-@pytest.mark.parametrize("words", ["", "last week", "7", "-3d", "2026-11-23", "99:00", "3y"])
+@pytest.mark.parametrize(
+    "words", ["", "last week", "7", "-3d", "2026-11-23", "99:00", "3y", "0001-01-01T00:00:00+14:00"]
+)
 def test_what_is_no_moment_is_refused(words):
     with pytest.raises(StemdError, match=r"no moment|not come yet") as refused:
         beginning(words, NOON)

@@ -40,5 +40,5 @@ def _named(word: str, present: datetime) -> datetime | None:
 def _written(words: str) -> datetime | None:
     try:
         return datetime.fromisoformat(words).astimezone()
-    except ValueError:
+    except (ValueError, OverflowError):
         return None
