@@ -57,7 +57,7 @@ def _finished(job: Job, outcome: Finished) -> Change:
         return Change(following, Status.WAITING, text, reasons=heard, facts=outcome)
     if job.failing:
         return Change(job.stage, Status.FAILED, text, code=job.code, reason=job.reason, hint=job.hint, facts=outcome)
-    return Change(job.stage, Status.DONE, text, reason=_same_as(job.twin) if job.twin else "", facts=outcome)
+    return Change(job.stage, Status.DONE, text, reason=same_as(job.twin) if job.twin else "", facts=outcome)
 
 
 def _held(job: Job, outcome: Held) -> Change:
@@ -130,11 +130,12 @@ def recovered(job: Job) -> Change:
 
 def duplicate(twin: Job) -> Change:
     """A second file of a content that `twin` answers for: only its source is left to retire."""
-    text = _same_as(twin.id)
+    text = same_as(twin.id)
     return Change(Stage.RETIRE, Status.WAITING, text, reason=text, twin=twin.id)
 
 
-def _same_as(twin: int) -> str:
+def same_as(twin: int) -> str:
+    """Say why a job has nothing to make."""
     return f"same recording as job {twin}"
 
 
@@ -181,7 +182,7 @@ def stopped(job: Job, change: Change, text: str) -> Change:
 
 def redelivered(who: str) -> Change:
     """The files of a job that is done are made once more; its source has been dealt with."""
-    return Change(Stage.DELIVER, Status.WAITING, f"{who} asked for its files once more", again=True)
+    return Change(Stage.DELIVER, Status.WAITING, f"{who} asked for its files once more", again=True, failing=False)
 
 
 def as_before(why: str, code: str = "") -> Change:

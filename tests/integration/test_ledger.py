@@ -323,6 +323,22 @@ def test_an_older_ledger_is_copied_before_it_is_migrated(tmp_path, monkeypatch):
     raw.close()
 
 
+@pytest.mark.parametrize(
+    "status, code, failing",
+    [
+        ("waiting", "not-audio", True), ("waiting", "archive-full", False), ("running", "inbox-offline", False),
+        ("failed", "damaged", True), ("done", "outbox-full", False), ("waiting", "", False),
+    ],
+)  # fmt: skip
+def test_of_jobs_in_an_older_ledger_only_those_whose_file_is_at_fault_are_failing(ledger, status, code, failing):
+    (job,) = arrive(ledger)
+    ledger.db.execute_sql("UPDATE job SET stage = 'retire', status = ?, code = ?", (status, code))
+    ledger.db.execute_sql("ALTER TABLE job DROP COLUMN failing")
+    for statement in runpy.run_path(str(store.MIGRATIONS / "0007_failing.py"))["STATEMENTS"]:
+        ledger.db.execute_sql(statement)
+    assert jobs.get(ledger, job.id).failing is failing
+
+
 def test_a_damaged_ledger_is_named(tmp_path):
     (tmp_path / "ledger.sqlite3").write_bytes(b"not a database at all" * 100)
     with pytest.raises(StemdError) as refusal:

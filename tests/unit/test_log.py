@@ -102,6 +102,9 @@ def test_what_the_journal_does_not_take_is_a_line(tmp_path, capsys):
     assert capsys.readouterr().err == "<4>heard all the same\n"
 
 
+FAILING = {"stage": Stage.RETIRE, "code": "no-audio", "failing": True}
+
+
 @pytest.mark.parametrize(
     "outcome, keys, level",
     [
@@ -117,12 +120,8 @@ def test_what_the_journal_does_not_take_is_a_line(tmp_path, capsys):
         (Retry(2, "full", counts=False, code="outbox-full"), {}, "WARNING"),
         (Retry(2, "full", counts=False, code="outbox-full"), {"code": "outbox-full"}, "DEBUG"),
         (Retry(2, "gone", counts=False, code="outbox-missing"), {"code": "outbox-full"}, "WARNING"),
-        (Retry(2, "gone", counts=False, code="outbox-missing"), {"stage": Stage.RETIRE, "code": "no-audio"}, "WARNING"),
-        (
-            Retry(2, "gone", counts=False, code="outbox-missing"),
-            {"stage": Stage.RETIRE, "code": "no-audio", "due": 1e9},
-            "DEBUG",
-        ),
+        (Retry(2, "gone", counts=False, code="outbox-missing"), FAILING, "WARNING"),
+        (Retry(2, "gone", counts=False, code="outbox-missing"), FAILING | {"due": 1e9}, "DEBUG"),
         (Retry(2, "unexpected ValueError", counts=True, code="internal"), {}, "DEBUG"),
         (Retry(2, "unexpected ValueError", counts=True, code="internal"), {"attempts": 3}, "ERROR"),
         (Retry(0, "separate was interrupted", counts=False), {}, "INFO"),

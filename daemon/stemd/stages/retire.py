@@ -15,6 +15,7 @@ from stemd.files.move import move
 from stemd.files.names import numbered, split
 from stemd.files.presence import check_present
 from stemd.files.publish import published
+from stemd.flow import same_as
 from stemd.model import Finished, Stat
 from stemd.stages import companions
 from stemd.stages.copies import INBOX_NOTE, OUTBOX_JOURNAL, note_of, take_back
@@ -220,7 +221,7 @@ def _take_back_note(source: Path) -> None:
 
 
 def _because(job: Job, note: str) -> str:
-    return f"{job.reason}; {note}" if job.twin is not None else note
+    return f"{same_as(job.twin)}; {note}" if job.twin is not None else note
 
 
 def _shown(path: Path) -> str:
