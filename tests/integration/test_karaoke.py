@@ -210,6 +210,17 @@ def test_a_deleted_source_takes_what_was_delivered_along(studio: Studio, karaoke
 
 
 @pytest.mark.parametrize("source", ["archive", "keep", "delete"])
+def test_beside_a_second_copy_all_follows_once_nobody_knows_what_was_delivered(
+    studio: Studio, karaoke: Any, source: str
+) -> None:
+    """The kept stems of the first were dropped for room, and what was known of its delivery with them."""
+    work = karaoke(BOTH, "song.cdg")
+    note = retired(replace(work, rule=replace(work.rule, source=source)), twin=3).note
+    assert "not used" not in note
+    assert ("_done/song.cdg" in in_inbox(studio)) == (source == "archive")
+
+
+@pytest.mark.parametrize("source", ["archive", "keep", "delete"])
 def test_beside_a_second_copy_what_was_not_delivered_stays_and_is_named(
     studio: Studio, karaoke: Any, source: str
 ) -> None:

@@ -99,8 +99,15 @@ def left(work: Work, source: Path) -> str:
 
 
 def _new(work: Work, source: Path) -> dict[str, Path]:
-    """Those beside another copy of a delivered recording that are no copies of what its delivery has seen."""
-    journals = work.results.glob(f"*/{work.job.twin}/{JOURNAL}")
+    """Those beside another copy of a delivered recording that are no copies of what its delivery has seen.
+
+    None where it is no longer known what that has seen: then it cannot be delivered once more either.
+    """
+    delivered = (*work.results.glob(f"*/{work.job.twin}"), work.root.with_name(str(work.job.twin)))
+    folders = [folder for folder in delivered if folder.is_dir()]
+    if not folders:
+        return {}
+    journals = [folder / JOURNAL for folder in folders]
     known = {(each.kind, each.stat.size, each.stat.mtime_ns) for journal in journals for each in remembered(journal)}
     seen = {kind: (path, path.lstat()) for kind, path in beside(source).items()}
     return {kind: path for kind, (path, stat) in seen.items() if (kind, stat.st_size, stat.st_mtime_ns) not in known}
