@@ -129,8 +129,8 @@ def test_lists_recordings_with_their_sub_folders_and_ignores_the_rest(tmp_path):
     inbox = tmp_path / "in"
     wanted = [b"song.wav", b"what is this.txt", b"album/02 caf\xe9.flac", b"album/disc 2/01.mp3", b"no extension"]
     ignored = [
-        b".hidden", b"._song.wav", b".DS_Store", b"Thumbs.db", b"@eaDir/song.wav", b"a.part", b"a.PARTIAL",
-        b"a.crdownload", b"a.filepart", b"a.tmp", b"~lock", b".syncthing.a.wav.tmp", b"_done/old.wav",
+        b".hidden", b"._song.wav", b".DS_Store", b"Thumbs.db", b"@eaDir/song.wav", b"lost+found/#7.wav", b"a.part",
+        b"a.PARTIAL", b"a.crdownload", b"a.filepart", b"a.tmp", b"~lock", b".syncthing.a.wav.tmp", b"_done/old.wav",
         b"_failed/bad.wav", b"_review/x/vocals.wav", b".stemd-7/part.wav", b"album/Cover.JPG", b"album/disc 2/x.cue",
     ]  # fmt: skip
     for name in wanted + ignored:

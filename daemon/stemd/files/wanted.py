@@ -17,7 +17,8 @@ if TYPE_CHECKING:
     from stemd.model import Rule
 
 IGNORED: Final = (
-    ".*", "Thumbs.db", "desktop.ini", "@eaDir", "#recycle", "*.part", "*.partial", "*.crdownload", "*.filepart",
+    ".*", "Thumbs.db", "desktop.ini", "@eaDir", "#recycle", "$RECYCLE.BIN", "System Volume Information", "lost+found",
+    "*.part", "*.partial", "*.crdownload", "*.filepart",
     "*.tmp", "~*", "*.error.txt",
 )  # fmt: skip
 """Names that are never recordings: hidden and unfinished files, and what systems leave lying about.

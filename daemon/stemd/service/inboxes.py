@@ -160,7 +160,7 @@ class Inboxes:
     def _set_offline(self, inbox: Inbox, why: str) -> None:
         if inbox.offline != why:
             logger.bind(rule=inbox.rule.name).warning("inbox offline: {}; it is picked up again when it is back", why)
-        inbox.offline = why
+        inbox.offline, inbox.unreadable = why, frozenset()
         inbox.sightings = {}
         self._watch.leave(inbox.rule.name)
 
