@@ -237,6 +237,7 @@ def _examine() -> None:
     folders = {"HOME": STATE, "XDG_CACHE_HOME": CACHE, "HF_HOME": CACHE / "huggingface", "TORCH_HOME": CACHE / "torch"}
     environment = {
         "PATH": os.environ.get("PATH", os.defpath),
+        "STEMD_FETCH": "systemctl start stemd-models",
         **{name: str(folder) for name, folder in folders.items()},
     }
     if run("runuser", "-u", "stemd", "--", STEMD, "doctor", "-c", CONFIG, env=environment).returncode != 0:

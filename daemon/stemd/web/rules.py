@@ -1,4 +1,4 @@
-"""The rules as the pages know them: read anew when config.toml has changed, as the daemon does at a reload."""
+"""The rules as the pages know them: read anew when config.toml has changed, which the daemon does at a reload only."""
 
 from __future__ import annotations
 
