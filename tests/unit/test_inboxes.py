@@ -102,7 +102,7 @@ def test_a_folder_that_cannot_be_looked_into_is_told(tmp_path, clock):
     assert len(lines) == 1
     assert inboxes.unreadable() == 1
     assert module.summary(inboxes.all)[0]["unreadable"] == 1
-    assert held_up(module.summary(inboxes.all)[0]) == ", 1 folders that cannot be looked into"
+    assert held_up(module.summary(inboxes.all)[0]) == ", 1 of its folders cannot be looked into"
     inboxes.close()
 
 

@@ -86,7 +86,7 @@ def user() -> str:
 
 def held_up(inbox: dict[str, Any]) -> str:
     """Say what an inbox holds that is not taken yet, as the end of a line."""
-    told = {"settling": "settling", "unready": "without .ready", "unreadable": "folders that cannot be looked into"}
+    told = {"settling": "settling", "unready": "without .ready", "unreadable": "of its folders cannot be looked into"}
     return "".join(f", {inbox[key]} {text}" for key, text in told.items() if inbox.get(key))
 
 
