@@ -15,9 +15,9 @@ from stemd.errors import OutOfMemory
 from stemd.flow import cancelled
 from stemd.inbox import stat_of
 from stemd.ledger import LedgerFull, jobs, open_for_asking, open_for_writing, requests
-from stemd.model import Arrival, Status
+from stemd.model import Arrival, Stage, Status
 from stemd.results import bring_back
-from stemd.service import answers, daemon
+from stemd.service import answers, daemon, runner
 from stemd.service.daemon import Service
 
 DEFAULTS = '[defaults]\nmodel = "fake"\nsettle = 0.1\n'
@@ -294,6 +294,39 @@ def test_a_recording_for_which_memory_runs_out_on_every_rung_is_held(house):
     job = house.job(1)
     assert (job.status, job.code) == (Status.HELD, "out-of-memory")
     assert "RAM" in job.reason
+
+
+def test_it_ends_though_a_copy_waits_for_a_recording_that_waits_for_a_listener(house):
+    house.network = FlaggingWorkers()
+    house.rules(r='stems = ["vocals", "no_vocals"]')
+    house.record("r")
+    house.work(code=3)
+    house.record("r", name="copy.wav")
+    house.work(code=3)
+    assert [house.job(number).status for number in (1, 2)] == [Status.HELD, Status.WAITING]
+    assert house.ask("approve", 1).ok
+    assert [house.job(number).status for number in (1, 2)] == [Status.DONE] * 2
+
+
+def test_it_ends_though_a_copy_waits_for_a_recording_that_cannot_go_on(house, monkeypatch):
+    monkeypatch.setattr(runner, "_AGAIN", 0.01)
+    house.rules(r='stems = ["guitar"]')
+    house.record("r")
+    house.record("r", name="copy.wav")
+    house.work(code=3)
+    assert sorted((house.job(number).status, house.job(number).stage) for number in (1, 2)) == [
+        (Status.WAITING, Stage.RETIRE), (Status.WAITING, Stage.SEPARATE),
+    ]  # fmt: skip
+
+
+def test_it_ends_though_a_job_waits_whose_rule_is_gone(house):
+    house.network = FlaggingWorkers()
+    house.rules(r='stems = ["vocals", "no_vocals"]')
+    house.record("r")
+    house.work(code=3)
+    house.rules(q='stems = ["vocals", "no_vocals"]')
+    assert house.ask("retry", 1, code=3).ok
+    assert house.job(1).status is Status.WAITING
 
 
 def test_a_copy_that_comes_while_the_outbox_is_away_is_not_delivered_twice(house, monkeypatch):

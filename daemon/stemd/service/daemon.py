@@ -38,6 +38,7 @@ if TYPE_CHECKING:
 
     from stemd.config import Settings
     from stemd.ledger import Ledger
+    from stemd.model import Job
     from stemd.stages.work import Children
 
 _TICK: Final = 1.0  # seconds between looks at the requests, and between plans while jobs wait
@@ -331,9 +332,16 @@ class Service:
         return counts[Status.WAITING] == self._stuck()
 
     def _stuck(self) -> int:
-        """How many jobs wait for their surroundings, after several tries."""
-        waiting = jobs.select(self.ledger, statuses=(Status.WAITING,))
-        return sum(bool(job.code) and self.runner.patience_lost(job.id) for job in waiting)
+        """How many jobs wait and cannot go on by themselves."""
+        return sum(self._stays(job) for job in jobs.select(self.ledger, statuses=(Status.WAITING,)))
+
+    def _stays(self, job: Job) -> bool:
+        """Whether a job, or its twin, waits for a person, for its rule, or after several tries for its surroundings."""
+        if job.status is not Status.WAITING:
+            return job.status is Status.HELD
+        if job.twin is not None and not job.failing and self._stays(jobs.get(self.ledger, job.twin)):
+            return True
+        return self.settings.rule(job.rule) is None or (bool(job.code) and self.runner.patience_lost(job.id))
 
     def _swap_settings(self) -> None:
         """Take a valid new configuration in; keep the old one otherwise."""
