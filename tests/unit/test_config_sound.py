@@ -9,7 +9,8 @@ import pytest
 from stemd.config import ConfigError, read
 from stemd.config.sound import DEMUCS_MODELS
 from stemd.engine import stems as engine_stems
-from stemd.errors import StemdError
+from stemd.errors import EnvironmentFault, StemdError
+from stemd.model import ModelCard
 from stemd.stages import separate
 
 RULE = '[[rule]]\nname = "a"\ninbox = "in"\noutbox = "out"\n'
@@ -49,6 +50,13 @@ def test_all_means_every_stem_and_unknown_ones_are_told(tmp_path: Path, model: s
         engine_stems.resolve(["no_vocal"], DEMUCS_MODELS[model], "minus")
 
 
+@pytest.mark.parametrize("more", ["", '[daemon]\nmodels = "nets"'])
+def test_the_embedded_model_has_four_stems_whatever_models_are_beside_it(tmp_path: Path, more: str) -> None:
+    assert mistakes(tmp_path, f'model = "demo"\nstems = ["drums", "bass", "other", "no_vocals"]\n{more}') == []
+    (told,) = mistakes(tmp_path, f'model = "demo"\nstems = ["vocal"]\n{more}')
+    assert 'did you mean "vocals"?' in told
+
+
 @pytest.mark.parametrize(
     "keys, warned",
     [
@@ -67,6 +75,16 @@ def test_the_jobs_story_tells_of_the_piano_too() -> None:
     for wanted, told in (("guitar", "no_piano"), done), ((), None):
         assert "the piano is weak" in separate._note(("guitar", "no_piano"), wanted, (), told)
     assert "piano" not in separate._note(("guitar",), ("guitar",), (), done)
+
+
+@pytest.mark.parametrize("keys", ['stems = ["kazoo"]', 'format = "stem.m4a"'])
+def test_stems_that_a_local_model_does_not_have_are_told_with_what_to_do(tmp_path: Path, keys: str) -> None:
+    (tmp_path / "config.toml").write_text(f'{RULE}model = "five"\n{keys}\n[daemon]\nmodels = "nets"\n')
+    (rule,) = read(tmp_path / "config.toml").settings.rules
+    with pytest.raises(EnvironmentFault) as caught:
+        separate.resolve(rule, ModelCard("five", "d", ("drums", "bass", "other", "vocals", "guitar"), 44100, 2, 2.0))
+    assert caught.value.code == "unknown-stem"
+    assert caught.value.hint.endswith("then: systemctl reload stemd")
 
 
 @pytest.mark.parametrize(

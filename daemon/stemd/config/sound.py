@@ -17,6 +17,7 @@ DEMUCS_MODELS: dict[str, tuple[str, ...]] = {
     "htdemucs_6s": (*_FOUR, "guitar", "piano"),
 }
 """The models that Demucs publishes, and their stems. A folder of local models may hold others."""
+_DEMO = "demo"  # the embedded model: found before any folder of local models is looked at
 
 _SHOWN_FOUR = "just drums, bass, other and vocals"
 _MP3_RATES = (8000, 11_025, 12_000, 16_000, 22_050, 24_000, 32_000, 44_100, 48_000)
@@ -38,13 +39,19 @@ def stems(rule: Rule, *, local_models: bool) -> Iterator[tuple[str, str]]:
         yield '"all" already holds the others', 'write "all" alone, or only the names'
     for twice in sorted({stem for stem in asked if asked.count(stem) > 1}):
         yield f"names {twice!r} twice", "name it once"
-    sources = None if local_models else DEMUCS_MODELS.get(rule.model)
+    sources = _known_sources(rule.model, local_models=local_models)
     for stem in dict.fromkeys(asked):
         if not stem.replace("_", "").replace("-", "").isalnum():
             yield f"{stem!r} cannot be a stem's name", 'names look like "vocals" or "no_vocals"'
         elif sources and stem != "all" and stem.removeprefix("no_") not in sources:
             known = (*sources, *(f"no_{source}" for source in sources))
             yield f"{rule.model} has no stem {stem!r}", did_you_mean(stem, known, f"it has {', '.join(sources)}")
+
+
+def _known_sources(model: str, *, local_models: bool) -> tuple[str, ...] | None:
+    if model == _DEMO:
+        return _FOUR
+    return None if local_models else DEMUCS_MODELS.get(model)
 
 
 def delivery(rule: Rule) -> Iterator[tuple[str, str, str]]:
@@ -90,6 +97,6 @@ def remarks(rule: Rule, given: frozenset[str], *, local_models: bool) -> Iterato
     if everything or {"piano", "no_piano"} & set(rule.stems):
         yield "stems", f"the piano of {rule.model} is weak", "listen to it before you use it"
     looks_signed = len(rule.model) == 8 and all(char in "0123456789abcdef" for char in rule.model)  # noqa: PLR2004
-    if not local_models and rule.model not in {*DEMUCS_MODELS, "demo"} and not looks_signed:
+    if not local_models and rule.model not in {*DEMUCS_MODELS, _DEMO} and not looks_signed:
         known = did_you_mean(rule.model, DEMUCS_MODELS, "name a folder of local models in daemon.models")
         yield "model", f"{rule.model!r} is none of the models that Demucs publishes", known

@@ -55,7 +55,7 @@ def resolve(rule: Rule, card: ModelCard) -> tuple[str, ...]:
         raise EnvironmentFault(
             "unknown-stem", f'rule "{rule.name}" asks for a stem.m4a, which holds just {", ".join(stem_file.STEMS)}; '
             f"{card.name} makes {', '.join(card.sources)}",
-            "choose another model or format in config.toml, then: systemctl reload",
+            "choose another model or format in config.toml, then: systemctl reload stemd",
         )  # fmt: skip
     if rule.stems == ("all",):
         return card.sources
@@ -63,7 +63,8 @@ def resolve(rule: Rule, card: ModelCard) -> tuple[str, ...]:
     if unknown:
         raise EnvironmentFault(
             "unknown-stem", f'rule "{rule.name}" asks for {", ".join(unknown)}, which {card.name} does not make',
-            f"it makes {', '.join(card.sources)} and their no_...; mend `stems` in config.toml, then: systemctl reload",
+            f"it makes {', '.join(card.sources)} and their no_...; mend `stems` in config.toml, "
+            "then: systemctl reload stemd",
         )  # fmt: skip
     return rule.stems
 
