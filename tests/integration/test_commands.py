@@ -100,3 +100,21 @@ def test_names_do_not_steer_a_terminal(config, tmp_path):
         told = run(*words, "-c", config).output
         assert "a\\x1b[2Jb\\x9b1m.wav" in told
         assert not {"\x1b", "\x9b"} & set(told)
+
+
+@pytest.mark.parametrize("folder", ["in", "in/X", "in/_review", "in/_failed", "in/_done", "out", "out/song"])
+def test_a_file_is_known_by_whichever_links_lead_to_its_folder(config, tmp_path, monkeypatch, folder):
+    real, nas = tmp_path / "real", tmp_path / "nas"
+    (real / folder).mkdir(parents=True)
+    nas.symlink_to(real)
+    config.write_text(config.read_text().replace('"in"', '"nas/in"').replace('"out"', '"nas/out"'))
+    ledger = open_for_writing(tmp_path / "state")
+    arrival = Arrival("a", os.fsencode(nas / folder / "song.wav"), Stat(1, 2, 3))
+    jobs.admit(ledger, [(arrival, b"song.wav")], time.time())
+    ledger.close()
+    (real / folder / "song.wav").touch()
+    (real / folder / "link.wav").symlink_to("song.wav")
+    monkeypatch.chdir(nas / folder)
+    for path in ("song.wav", real / folder / "song.wav", nas / folder / "song.wav"):
+        assert "song.wav (rule a, job 1)" in run("why", path, "-c", config).output
+    assert refusal("why", "link.wav", "-c", config).code == "no-such-job"

@@ -10,6 +10,7 @@ from surroundings import RULE, TOP, record
 from workers import FakeWorkers
 
 from stemd import patience
+from stemd.commands.common import find_job
 from stemd.config import load
 from stemd.doctor import folders
 from stemd.doctor.examine import examine
@@ -65,6 +66,18 @@ def test_what_lies_on_a_hanging_share_counts_as_being_there(nas, tmp_path):
     assert gone([far, missing]) == {far, missing}
     with hanging(nas):
         assert gone([far, missing]) == {missing}
+
+
+def test_a_file_is_known_through_a_link_though_another_folder_hangs(nas, tmp_path, work):
+    (tmp_path / "in").mkdir()
+    record(tmp_path / "in/song.wav")
+    work()
+    (tmp_path / "config.toml").write_text(TOP + RULE + 'failed = "nas/failed"')
+    settings, asking = load(tmp_path / "config.toml"), open_for_asking(tmp_path / "state")
+    (tmp_path / "link").symlink_to("in")
+    with hanging(nas):
+        assert find_job(settings, asking, str(tmp_path / "link/_done/song.wav")).id == 1
+    asking.close()
 
 
 def test_the_examination_names_the_folder_and_tries_the_others(nas, tmp_path, monkeypatch):

@@ -6,11 +6,13 @@ import contextlib
 import getpass
 import os
 import time
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Final
 
 import typer
 
+from stemd import patience
 from stemd.config import Settings, find, load
 from stemd.errors import StemdError
 from stemd.ledger import Ledger, jobs, locked, open_for_asking, requests
@@ -44,23 +46,45 @@ def ledger_of(config: Path | None) -> Iterator[tuple[Settings, Ledger]]:
         ledger.close()
 
 
-def find_job(ledger: Ledger, given: str) -> Job:
-    """Find a job by its number, or the last one of a file. Raises StemdError "no-such-job"."""
+def find_job(settings: Settings, ledger: Ledger, given: str) -> Job:
+    """Find a job by its number, or the last one of a file, whichever links lead to it.
+
+    Raises StemdError "no-such-job".
+    """
     if given.isdecimal() and len(given) <= _DIGITS and not Path(given).exists():
         return jobs.get(ledger, int(given))
-    found = jobs.by_path(ledger, os.fsencode(os.path.abspath(given)))  # noqa: PTH100 - never resolve links
-    if not found:
-        raise StemdError(
-            "no-such-job", f"the ledger knows nothing of {given}",
-            "it may still be settling, be ignored by its name, or lie in no inbox; see: stemd status",
-        )  # fmt: skip
-    return found[-1]
+    path = Path(os.path.abspath(given))  # noqa: PTH100 - never resolve links
+    for spelling in _spellings(settings, path):
+        if found := jobs.by_path(ledger, os.fsencode(spelling)):
+            return found[-1]
+    raise StemdError(
+        "no-such-job", f"the ledger knows nothing of {given}",
+        "it may still be settling, be ignored by its name, or lie in no inbox; see: stemd status",
+    )  # fmt: skip
+
+
+def _spellings(settings: Settings, path: Path) -> Iterator[Path]:
+    """Give a path as it is, then as it begins with each folder of the configuration that links have it lie in.
+
+    A link in its last place is not followed: it is another file.
+    """
+    yield path
+    folders = [
+        folder
+        for rule in settings.rules
+        for folder in (rule.inbox, rule.outbox, rule.review, rule.failed, rule.archive)
+    ]
+    real = patience.ask({folder: partial(os.path.realpath, folder) for folder in (path.parent, *folders)})
+    parent = Path(real.get(path.parent, path.parent))
+    for folder in folders:
+        if folder in real and parent.is_relative_to(real[folder]):
+            yield folder / parent.relative_to(real[folder]) / path.name
 
 
 def ask(config: Path | None, verb: str, job: str | None = None, details: dict[str, Any] | None = None) -> str:
     """Leave a request for the daemon and wait for its answer. Raises StemdError "refused" with the daemon's reason."""
     with ledger_of(config) as (settings, ledger):
-        number = find_job(ledger, job).id if job is not None else None
+        number = find_job(settings, ledger, job).id if job is not None else None
         request = requests.ask(ledger, verb, who=user(), now=time.time(), job=number, details=details)
         if not locked(settings.daemon.state_dir):
             return "noted; no daemon is running, and the next one answers it first"

@@ -50,8 +50,8 @@ def list_(config: ConfigPath = None, as_json: AsJson = False) -> None:
 @app.command()
 def show(job: JobOrPath, config: ConfigPath = None, as_json: AsJson = False) -> None:
     """Show why a job is held and where its stems are to be heard, result by result."""
-    with ledger_of(config) as (_, ledger):
-        found = find_job(ledger, job)
+    with ledger_of(config) as (settings, ledger):
+        found = find_job(settings, ledger, job)
         files = facts.artifacts(ledger, found.id)
         told = full(ledger, found)
     if as_json:
@@ -97,7 +97,7 @@ def rerun(
     if preset not in PRESETS:
         raise typer.BadParameter(f"give one of {', '.join(PRESETS)}", param_hint="--preset")
     with ledger_of(config) as (settings, ledger):
-        reviewable(find_job(ledger, job))
+        reviewable(find_job(settings, ledger, job))
         _check_model(settings, model or str(PRESETS[preset]["model"]))  # type: ignore[index] # checked above
     typer.echo(_decide(config, "rerun", job, {"preset": preset, "model": model}))
 
@@ -114,8 +114,8 @@ def _check_model(settings: Settings, model: str) -> None:
 
 def _decide(config: ConfigPath, verb: str, job: str, details: dict[str, Any]) -> str:
     """Leave the decision for the daemon, unless it does not apply (any more). Raises StemdError "not-now"."""
-    with ledger_of(config) as (_, ledger):
-        found = reviewable(find_job(ledger, job))
+    with ledger_of(config) as (settings, ledger):
+        found = reviewable(find_job(settings, ledger, job))
         asked = next((each for each in requests.unanswered(ledger) if each.job == found.id), None)
     if asked is not None:
         raise StemdError(

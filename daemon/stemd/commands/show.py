@@ -117,7 +117,7 @@ def why(
 ) -> None:
     """Tell the whole story of one file."""
     with ledger_of(config) as (settings, ledger):
-        job = find_job(ledger, given)
+        job = find_job(settings, ledger, given)
         found = full(ledger, job) | {"reason": reason(settings.daemon.state_dir, job)}
     typer.echo(json.dumps(found, indent=1) if as_json else readable("\n".join(_story(found))))
 
