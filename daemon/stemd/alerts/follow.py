@@ -29,6 +29,7 @@ FILE: Final = "alerts.json"
 _LOOK: Final = 10.0  # seconds between two looks
 _AGAIN: Final = 30.0  # seconds until a letter is sent again, doubled each time
 _MOST: Final = 3600.0
+_DOUBLINGS: Final = 10  # of _AGAIN, more than lead to _MOST
 _PASSING: Final = frozenset({"no-ledger", "ledger-older", "ledger-full"})
 """It passes: the daemon starts, the disk has room again, or the program that holds the ledger is done."""
 
@@ -112,7 +113,7 @@ def _is_due(letter: Letter, now: float) -> bool:
 
 def _again(letter: Letter, fault: StemdError, now: float) -> Letter:
     """When a letter is sent again. Its first failure is a warning, the others are more of the same."""
-    pause = min(_AGAIN * 2.0**letter.attempts, _MOST)
+    pause = min(_AGAIN * 2.0 ** min(letter.attempts, _DOUBLINGS), _MOST)
     level = "DEBUG" if letter.attempts else "WARNING"
     logger.bind(code=fault.code).log(
         level, "not told by {}: {}; again in {:.0f} s", letter.channel, fault.message, pause

@@ -35,6 +35,7 @@ STAGES: Final[Mapping[Stage, Callable[[Work], Outcome]]] = {
 _ON_SHARES: Final = frozenset({Stage.TAKE, Stage.DELIVER, Stage.RETIRE})
 _AGAIN: Final = 2.0  # seconds before a worker that failed is asked again
 _MOST: Final = 60.0  # seconds between two looks at a fault of the surroundings
+_DOUBLINGS: Final = 10  # of _AGAIN, more than lead to _MOST
 
 
 @dataclass(frozen=True, slots=True)
@@ -156,7 +157,7 @@ class Runner:
     def _patience(self, job: Job) -> float:
         """Seconds until a fault of the surroundings is met again: longer each time, up to a minute."""
         times = self._faults[job.id] = self._faults.get(job.id, 0) + 1
-        return min(_AGAIN * 2.0 ** (times - 1), _MOST)
+        return min(_AGAIN * 2.0 ** min(times - 1, _DOUBLINGS), _MOST)
 
     def patience_lost(self, job: int) -> bool:
         """Whether the job met so many faults of its surroundings in a row that waiting on is a matter of minutes."""
