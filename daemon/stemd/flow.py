@@ -97,7 +97,7 @@ def failing(job: Job, fault: Failed) -> Change:
     if job.stage is Stage.RECHECK:
         return _not_looked(fault.message)
     if job.again:
-        return as_before(f"{fault.message}; {fault.hint}", fault.code)
+        return as_before(fault.message, fault.code, fault.hint)
     if job.others and not job.approved and not job.failing:
         return given_up(job, fault.message)
     return _put_aside(job, fault)
@@ -185,9 +185,11 @@ def redelivered(who: str) -> Change:
     return Change(Stage.DELIVER, Status.WAITING, f"{who} asked for its files once more", again=True, failing=False)
 
 
-def as_before(why: str, code: str = "") -> Change:
+def as_before(why: str, code: str = "", hint: str = "") -> Change:
     """Files that were to be made once more are not: the job stays as it was, done."""
-    return Change(Stage.RETIRE, Status.DONE, f"not delivered again: {why}", code=code, again=False)
+    text = f"not delivered again: {why}"
+    story = f"{text}; {hint}" if hint else text
+    return Change(Stage.RETIRE, Status.DONE, story, code=code, reason=text, hint=hint, again=False)
 
 
 def reviewable(job: Job) -> Job:

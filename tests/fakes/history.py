@@ -69,6 +69,11 @@ class History:
         fault = Failed("no-audio", f"{name.decode(errors='replace')} holds no audio", "export it again")
         return self.step(self.step(self.arrive(name), fault), Finished())
 
+    def not_again(self, job: Job) -> Job:
+        """A delivery asked for once more that fails."""
+        again = jobs.apply(self.ledger, job, flow.redelivered("ann"), self.now)
+        return self.step(again, Failed("encode", "1 Hz is refused", "choose another sample_rate"))
+
     def stuck(self, name: bytes, code: str = "outbox-full") -> Job:
         full = Retry(30.0, "the outbox /out is full", counts=False, code=code, hint="free space; it goes on by itself")
         return self.step(self.checked(name), full)

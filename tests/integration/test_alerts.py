@@ -7,6 +7,7 @@ import sys
 import threading
 import time
 from contextlib import contextmanager
+from dataclasses import replace
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 
@@ -244,6 +245,34 @@ def test_a_letter_that_was_put_off_is_sent_though_the_clock_is_set_back(tmp_path
         Alerts(settings).round(now - 86_400)
         assert [told["event"] for told in server.posted] == ["failed", "failed"]
         assert Alerts(settings).memory.letters == ()
+
+
+def test_a_letter_is_sent_when_its_receiver_is_back_after_months(tmp_path, server):
+    server.status = 500
+    with studio(tmp_path, f'webhook = "{server.address}"') as (settings, history):
+        alerts, now = Alerts(settings), time.time()
+        alerts.round(now)
+        history.failed(b"a.wav")
+        alerts.round(now + 10)
+        (letter,) = alerts.memory.letters
+        alerts.memory.letters = (replace(letter, attempts=1_100),)
+        alerts.round(now + 90_000)
+        letter, *_ = alerts.memory.letters
+        assert (letter.attempts, letter.due) == (1_101, now + 93_600)
+
+
+def test_a_redelivery_that_failed_is_no_recording_done(tmp_path, server):
+    with studio(tmp_path, f'webhook = "{server.address}"') as (settings, history):
+        alerts, now = Alerts(settings), time.time()
+        job = history.done(b"a.wav")
+        alerts.round(now)
+        history.not_again(job)
+        alerts.round(now + 10)
+        alerts.round(now + 10 + CALM)
+    assert [told["text"] for told in server.posted] == [
+        "a.wav failed: not delivered again: 1 Hz is refused -> choose another sample_rate",
+        "nothing is left to do: 0 recordings done, 1 failed",
+    ]
 
 
 def test_a_receiver_that_is_gone_keeps_nothing_from_the_other(tmp_path, server, monkeypatch):

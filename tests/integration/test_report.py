@@ -3,6 +3,7 @@
 import json
 import re
 import time
+from datetime import datetime
 from html.parser import HTMLParser
 
 import pytest
@@ -105,6 +106,39 @@ def test_a_double_is_told_apart_from_work(tmp_path):
     found = report(settings, told)
     ledger.close()
     assert (found.doubles, len(found.done), found.audio_seconds) == (1, 1, 180.0)
+
+
+def test_a_redelivery_that_failed_is_told_as_such(tmp_path):
+    settings = studio(tmp_path)
+    ledger = open_for_writing(settings.daemon.state_dir)
+    told = History(ledger, time.time() - 600)
+    told.not_again(told.done(b"a.wav"))
+    found = report(settings, told)
+    ledger.close()
+    assert found.done == ()
+    assert [(each.name, each.why) for each in found.failed] == [("a.wav", "not delivered again: 1 Hz is refused")]
+
+
+def test_days_are_those_of_the_calendar_where_clocks_change(tmp_path, monkeypatch):
+    settings = studio(tmp_path)
+    ledger = open_for_writing(settings.daemon.state_dir)
+    monkeypatch.setenv("TZ", "Europe/Berlin")
+    time.tzset()
+    try:
+        begun, ended = (datetime(2026, *day, 15).timestamp() for day in ((3, 25), (4, 2)))  # noqa: DTZ001 - on the wall
+        History(ledger, begun - 60).failed(b"a.wav")
+        days = gather(settings, ledger, begun - 3600, ended)
+        weeks = gather(settings, ledger, begun - 90 * 86400, ended)
+    finally:
+        ledger.close()
+        monkeypatch.undo()
+        time.tzset()
+    assert [each.failed for each in days.slots] == [1, 0, 0, 0, 0, 0, 0, 0, 0]
+    assert [slot.failed for slot in weeks.slots][-2:] == [1, 0]
+    assert [(later.at - former.at) / 3600 for former, later in zip(days.slots, days.slots[1:], strict=False)] == [
+        24, 24, 24, 24, 23, 24, 24, 24
+    ]  # fmt: skip
+    assert (days.slots[0].at, weeks.slots[-1].at) == (begun - 15 * 3600, ended - (3 * 24 + 15) * 3600)
 
 
 def test_the_text_begins_with_what_matters(settings, history):

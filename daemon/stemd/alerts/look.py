@@ -84,7 +84,7 @@ def _look(state: Path, ledger: Ledger, after: int, at: float) -> Seen:
             called[step.job] = None
     found = [jobs.get(ledger, number) for number in sorted(told)]
     ended = [job for job in found if job.changed in told[job.id]]  # others have only got another line to their story
-    failed = [job for job in ended if job.status is Status.FAILED and job.code not in _BY_A_PERSON]
+    failed = [job for job in ended if _failed(job)]
     held = jobs.select(ledger, statuses=(Status.HELD,))
     counts = jobs.counts(ledger)
     return Seen(
@@ -92,10 +92,14 @@ def _look(state: Path, ledger: Ledger, after: int, at: float) -> Seen:
         failed=tuple(map(_line, failed)), hooks=tuple(_called(ledger, number) for number in called),
         review=tuple(_line(job) for job in held if job.for_review),
         held=tuple(_line(job) for job in held if not job.for_review),
-        done=sum(job.status is Status.DONE for job in ended),
+        done=sum(job.status is Status.DONE and not job.redelivery_failed for job in ended),
         faults=tuple(dict([*_waits(ledger), *_told(state), *_disk(state)]).items()),
         open=counts[Status.WAITING] + counts[Status.RUNNING],
     )  # fmt: skip
+
+
+def _failed(job: Job) -> bool:
+    return job.redelivery_failed or (job.status is Status.FAILED and job.code not in _BY_A_PERSON)
 
 
 def _line(job: Job) -> Line:

@@ -82,7 +82,7 @@ class Job:
     attempts: how often the present stage was started; interruptions: how often the daemon died meanwhile.
     code: of the fault, once the job is failing or waits for its surroundings.
     due: wall-clock second (Unix time) before which the job does not start again.
-    reason: why it waits, is held, failed or was cancelled; empty otherwise.
+    reason: why it waits, is held, failed, was cancelled or not delivered again; empty otherwise.
     reasons: why a person should hear it first; such a job is published to the review folder.
     twin: the job of the same content, rule and recipe that answers for this one.
     result, preset, model: which of its results the job is at, and what that is made with instead of the rule's own.
@@ -136,6 +136,11 @@ class Job:
     def for_review(self) -> bool:
         """Whether the job's stems belong in the review folder until a person has decided."""
         return bool(self.reasons or self.others) and not self.approved
+
+    @property
+    def redelivery_failed(self) -> bool:
+        """Whether files that were asked for once more could not be made: the job is done, as it was before."""
+        return self.status is Status.DONE and bool(self.code)
 
 
 @dataclass(frozen=True, slots=True)

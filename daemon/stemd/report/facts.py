@@ -5,6 +5,7 @@ from __future__ import annotations
 import time
 from collections import Counter, defaultdict
 from dataclasses import dataclass
+from datetime import date, datetime
 from statistics import median
 from typing import TYPE_CHECKING, Final
 
@@ -16,7 +17,7 @@ from stemd.model import HOOK_CODES, MEMORY_CODES, Status
 from stemd.report.words import many
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Callable, Iterable
     from pathlib import Path
 
     from stemd.config import Settings
@@ -119,8 +120,8 @@ def gather(settings: Settings, ledger: Ledger, since: float, until: float) -> Re
     heard = {each.job: each for each in figures.hearings(ledger, since=since)}
     costs = list(figures.costs(ledger, since=since))
     ended = jobs.select(ledger, statuses=(Status.DONE, Status.FAILED, Status.CANCELLED), since=since)
-    done = [job for job in ended if job.status is Status.DONE and job.twin is None]
-    failed = [job for job in ended if job.status is Status.FAILED]
+    failed = [job for job in ended if job.status is Status.FAILED or job.redelivery_failed]
+    done = [job for job in ended if job.status is Status.DONE and job.twin is None and job not in failed]
     held = jobs.select(ledger, statuses=(Status.HELD,))
     review = [job for job in held if job.for_review]
     counts = jobs.counts(ledger)
@@ -210,7 +211,25 @@ def _slots(
     slot: int, since: float, until: float, done: Iterable[Job], review: Iterable[Job], failed: Iterable[Job]
 ) -> tuple[Slot, ...]:
     """Count what ended slot by slot in the local time zone; empty slots included."""
+    place, beginning = _hours(until) if slot == _HOUR else _dates(slot // _DAY)
+    counts = [Counter(place(job.changed) for job in found) for found in (done, review, failed)]
+    numbers = range(place(since), place(until) + 1)
+    return tuple(Slot(beginning(number), *(count[number] for count in counts)) for number in numbers)
+
+
+def _hours(until: float) -> tuple[Callable[[float], int], Callable[[int], float]]:
+    """Number hours as clocks show them at `until`: the number of a moment's, and when a number's begins."""
     zone = time.localtime(until).tm_gmtoff
-    first, last = (int((at + zone) // slot) for at in (since, until))
-    counts = [Counter(int((job.changed + zone) // slot) for job in found) for found in (done, review, failed)]
-    return tuple(Slot(place * slot - zone, *(count[place] for count in counts)) for place in range(first, last + 1))
+    return lambda at: int((at + zone) // _HOUR), lambda number: float(number * _HOUR - zone)
+
+
+def _dates(days: int) -> tuple[Callable[[float], int], Callable[[int], float]]:
+    """Number spans of so many dates, whose days have 23 to 25 hours; weeks begin on Mondays. Like `_hours`."""
+
+    def midnight(number: int) -> float:
+        return datetime.combine(date.fromordinal(number * days + 1), datetime.min.time()).timestamp()
+
+    def number_of(at: float) -> int:
+        return (datetime.fromtimestamp(at).astimezone().toordinal() - 1) // days
+
+    return number_of, midnight

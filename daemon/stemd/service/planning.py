@@ -131,7 +131,8 @@ class Planning:
         begun = job.stage not in {Stage.TAKE, Stage.RETIRE}
         if lost or (begun and not (self._state / "work" / str(job.id) / "source").exists()):
             text = "its files in the state folder are gone" + ("" if job.again else "; from the beginning")
-            jobs.apply(self._ledger, job, flow.as_before(text) if job.again else flow.retried(text), now)
+            change = flow.as_before(text, "stems-missing") if job.again else flow.retried(text)
+            jobs.apply(self._ledger, job, change, now)
             about(job).warning("{}: {}", shown(job), text)
             self.waits[job.id] = text
             return False
