@@ -119,6 +119,35 @@ def test_a_harmless_class_off_the_list_is_refused_by_name(folder):
     assert caught.value.code == "model-refused"
 
 
+def rename_sources(folder: Path, sources: Any) -> None:
+    """Make the network alone call its sources otherwise."""
+    file = next(folder.glob("alone-*.th"))
+    package = torch.load(file, weights_only=False)
+    package["kwargs"]["sources"] = sources
+    file.unlink()
+    torch.save(package, folder / "alone.th")
+
+
+@pytest.mark.parametrize(
+    "source", ["/../../victim", "a/b", "..", ".hidden", "", "vocals\n", "a\0b", "x" * 65, "drums", 1, ["a"]]
+)
+def test_sources_that_are_no_names_of_files_are_refused(folder, source):
+    """Stems are written as <folder>/<source>.wav: an absolute name would replace a file anywhere."""
+    rename_sources(folder, [*nets.SOURCES[:2], source])
+    assert code_of(models.load, "alone", folder) == "model-refused"
+
+
+def test_sources_that_are_no_list_are_refused(folder):
+    rename_sources(folder, "abc")
+    assert code_of(models.load, "alone", folder) == "model-refused"
+
+
+def test_sources_may_have_spaces_brackets_and_letters_of_any_language(folder):
+    own = ["Lead vocals (dry)", "Gitarre_ü", "bass+drums-1.0"]
+    rename_sources(folder, own)
+    assert models.load("alone", folder).sources == tuple(own)
+
+
 @pytest.mark.parametrize("damage", ["flip", "cut", "empty", "text", "zip"])
 def test_a_damaged_file_is_told(folder, damage):
     file = next(folder.glob("alone-*.th"))

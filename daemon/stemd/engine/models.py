@@ -7,6 +7,7 @@ cache, then torch's hub folder). `hf://` names only in the Hugging Face cache.
 from __future__ import annotations
 
 import hashlib
+import re
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, TypeAlias
@@ -23,6 +24,9 @@ if TYPE_CHECKING:
     from demucs.hdemucs import HDemucs
 
     Network: TypeAlias = Demucs | HDemucs | HTDemucs
+
+_SOURCE = re.compile(r"\w[\w .+()-]{0,63}")
+"""What a source may be called: stems' files have its name."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -94,6 +98,7 @@ def load(name: str, folder: Path | str | None = None) -> Model:
             names.check(file, sha256, name)
             opened.seek(0)
             network = loading.load(opened, file)
+        _check_sources(network.sources, file)
         members.append(_member(signature, sha256, network, bag.segment))
     if bag.weights or bag.segment:
         total.update(repr((bag.weights, bag.segment)).encode())
@@ -149,6 +154,18 @@ def _digest(opened: loading.Readable, total: hashlib._Hash) -> str:
         own.update(block)
         total.update(block)
     return own.hexdigest()
+
+
+def _check_sources(sources: object, file: Path) -> None:
+    """Refuse sources that are no different names of files: as a path, one would lead out of the stems' folder."""
+    listed = sources if isinstance(sources, (list, tuple)) else ()
+    named = all(isinstance(source, str) and _SOURCE.fullmatch(source) for source in listed)
+    if not listed or not named or len(set(listed)) < len(listed):
+        raise StemdError(
+            "model-refused",
+            f"{file} was refused: files of stems cannot be called as its sources are, {sources!r:.100}",
+            "delete it, or have its maker name the sources apart, by letters, digits, spaces and any of _ . + - ( )",
+        )
 
 
 def _member(signature: str, sha256: str, network: Network, segment: float | None) -> Member:
