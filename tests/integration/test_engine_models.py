@@ -10,6 +10,7 @@ import pickle
 import resource
 import shutil
 import threading
+import time
 import zipfile
 from collections.abc import Iterator
 from pathlib import Path
@@ -326,11 +327,17 @@ def test_safetensors_naming_another_class_are_refused(tmp_path):
 
 
 class Server(http.server.ThreadingHTTPServer):
-    """Serves one file; the first `breaks` answers stop in the middle."""
+    """Serves one file; the first `breaks` answers stop in the middle. gate: while clear, an answer stays half given."""
 
     content = b""
     breaks = 0
     asked: tuple[str | None, ...] = ()
+    answer = "whole"
+
+    def __init__(self, *args: Any) -> None:
+        super().__init__(*args)
+        self.gate = threading.Event()
+        self.gate.set()
 
 
 class Handler(http.server.BaseHTTPRequestHandler):
@@ -340,13 +347,26 @@ class Handler(http.server.BaseHTTPRequestHandler):
         server.asked = (*server.asked, wanted)
         start = int(wanted[6:-1]) if wanted else 0
         part = server.content[start:]
+        if server.answer == "rubbish":
+            self.wfile.write(b"NOT HTTP AT ALL\r\n\r\n")
+            return
+        if server.answer == "chunks":
+            self.wfile.write(b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n3e8\r\n" + part[:1000] + b"\r\n")
+            return
+        if wanted and not part:
+            self.send_response(416)
+            self.end_headers()
+            return
         self.send_response(206 if wanted else 200)
         self.send_header("Content-Length", str(len(part)))
         self.end_headers()
         if server.breaks:
             server.breaks -= 1
             part = part[: len(part) // 2]
-        self.wfile.write(part)
+        self.wfile.write(part[: len(part) // 2])
+        self.wfile.flush()
+        server.gate.wait(20)
+        self.wfile.write(part[len(part) // 2 :])
 
     def log_message(self, *args: Any) -> None:
         """Say nothing."""
@@ -399,6 +419,88 @@ def test_what_arrives_damaged_is_removed(server, published, tmp_path):
     server.content = server.content[:-1] + b"x"
     assert code_of(fetch.fetch, "5ca1ab1e", None, lambda _: None) == "model-damaged"
     assert not list((tmp_path / "torch" / "hub" / "checkpoints").iterdir())
+
+
+def test_two_that_fetch_the_same_at_once_bring_it_once(server, published, tmp_path):
+    server.gate.clear()
+    place, done = tmp_path / "torch" / "hub" / "checkpoints", []
+    waits = threading.Event()
+
+    def bring(on_progress: Any) -> None:
+        done.append(fetch.fetch("5ca1ab1e", None, on_progress))
+
+    first = threading.Thread(target=bring, args=[lambda _: None])
+    first.start()
+    part = place / f"{published}.part"
+    while not server.asked or not part.exists():
+        time.sleep(0.01)
+    second = threading.Thread(target=bring, args=[lambda _: waits.set()])
+    second.start()
+    assert waits.wait(20)
+    assert server.asked == (None,)
+    server.gate.set()
+    first.join(30)
+    second.join(30)
+    assert len(done) == 2
+    assert done[0] == done[1]
+    assert server.asked == (None,)
+    assert [file.name for file in place.iterdir()] == [published]
+
+
+def test_one_that_waits_goes_on_where_the_other_broke_off(server, published, tmp_path):
+    server.gate.clear()
+    server.breaks = 1
+    codes, waits = [], threading.Event()
+    first = threading.Thread(
+        target=lambda: codes.append(code_of(fetch.fetch, "5ca1ab1e", None, lambda _: None)),
+    )
+    first.start()
+    while not server.asked:
+        time.sleep(0.01)
+    second = threading.Thread(target=fetch.fetch, args=("5ca1ab1e", None, lambda _: waits.set()))
+    second.start()
+    assert waits.wait(20)
+    server.gate.set()
+    first.join(30)
+    second.join(30)
+    assert codes == ["no-network"]
+    assert server.asked == (None, f"bytes={len(server.content) // 2}-")
+    assert models.load("5ca1ab1e")
+
+
+def test_one_that_was_killed_after_the_last_byte_is_not_fetched_again(server, published, tmp_path):
+    place = tmp_path / "torch" / "hub" / "checkpoints"
+    place.mkdir(parents=True)
+    (place / f"{published}.part").write_bytes(server.content)
+    fetch.fetch("5ca1ab1e", None, lambda _: None)
+    assert [file.name for file in place.iterdir()] == [published]
+    assert server.asked == (f"bytes={len(server.content)}-",)
+
+
+@pytest.mark.parametrize("answer", ["rubbish", "chunks"])
+def test_what_proxies_do_to_a_download_is_a_fault_of_the_network(server, published, tmp_path, answer):
+    server.answer = answer
+    assert code_of(fetch.fetch, "5ca1ab1e", None, lambda _: None) == "no-network"
+    server.answer = "whole"
+    assert fetch.fetch("5ca1ab1e", None, lambda _: None)
+
+
+def test_a_connection_that_fails_leaves_nothing_behind(server, published, tmp_path, monkeypatch):
+    monkeypatch.setattr("urllib.request.urlopen", no_route)
+    assert code_of(fetch.fetch, "5ca1ab1e", None, lambda _: None) == "no-network"
+    assert not list((tmp_path / "torch" / "hub" / "checkpoints").iterdir())
+
+
+def test_a_full_disk_and_a_cache_that_cannot_be_made_are_told(server, published, tmp_path):
+    place = tmp_path / "torch" / "hub" / "checkpoints"
+    (tmp_path / "torch").write_text("no folder")
+    assert code_of(fetch.fetch, "5ca1ab1e", None, lambda _: None) == "cannot-access"
+    (tmp_path / "torch").unlink()
+    place.mkdir(parents=True)
+    (place / f"{published}.part").symlink_to("/dev/full")
+    with pytest.raises(StemdError, match=str(place.parent)) as caught:
+        fetch.fetch("5ca1ab1e", None, lambda _: None)
+    assert caught.value.code == "disk-full"
 
 
 def test_without_a_network_fetch_says_so(server, published, monkeypatch):

@@ -6,40 +6,50 @@ signatures) each network from Meta's server. Files land in the caches where Demu
 
 from __future__ import annotations
 
+import errno
+import fcntl
 import hashlib
+import http.client
 import os
+import time
 import urllib.error
 import urllib.request
+from contextlib import contextmanager
 from http import HTTPStatus
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import IO, TYPE_CHECKING, Any
 
-from stemd.engine import bags, library, models, names
+import torch
+
+from stemd.engine import bags, faults, library, models, names
 from stemd.errors import StemdError
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Iterator
 
 _BLOCK = 1 << 18
 _PATIENCE = 30.0  # seconds without a byte
+_LOOK = 0.5  # seconds between looks whether another process has ended its download
 
 
 def fetch(name: str, folder: Path | str | None, on_progress: Callable[[float], None]) -> dict[str, Any]:
     """Bring a model to this machine, unless it is there, and load it once to be sure.
 
     on_progress: told the fraction done, 0..1. Returns model, digest, where and bytes.
-    Errors: StemdError "unknown-model", "no-network", "model-damaged" (the broken file is removed), "disk-full".
+    Errors: StemdError "unknown-model", "no-network", "model-damaged" (the broken file is removed), "disk-full",
+    "cannot-access".
     """
-    try:
-        models.find(name, folder)
-    except StemdError as error:
-        if error.code != "model-missing":
-            raise
-        _bring(name, on_progress)
-    digest = models.verify(name, folder)
-    _, files = models.find(name, folder)
+    with faults.translated(torch.device("cpu")):
+        try:
+            models.find(name, folder)
+        except StemdError as error:
+            if error.code != "model-missing":
+                raise
+            _bring(name, on_progress)
+        digest = models.verify(name, folder)
+        _, files = models.find(name, folder)
+        size = sum(file.stat().st_size for file in set(files))
     on_progress(1.0)
-    size = sum(file.stat().st_size for file in set(files))
     return {"model": name, "digest": digest, "where": library.where(name, files, folder), "bytes": size}
 
 
@@ -56,16 +66,25 @@ def _bring(name: str, on_progress: Callable[[float], None]) -> None:
             return
     if name.startswith(names.HUB):
         raise _no_network(name, reason)
+    try:
+        _from_server(name, on_progress)
+    except (urllib.error.HTTPError, ConnectionError) as error:
+        raise _no_network(name, "; ".join(filter(None, (reason, _first_line(error))))) from error
+    except OSError as error:
+        if error.errno in (errno.ENOSPC, errno.EDQUOT):
+            raise _no_room(name) from error
+        raise
+
+
+def _from_server(name: str, on_progress: Callable[[float], None]) -> None:
+    """Fetch a bag's networks, or a single one, from Meta's server. Errors: as `download`."""
     known = names.known_bags()
     signatures = bags.read(known[name]).signatures if name in known else (name,)
     for number, signature in enumerate(signatures):
         file = names.torch_file(signature)
         if not file.is_file():
             done = number / len(signatures)
-            try:
-                download(names.urls()[signature], file, lambda f, done=done: on_progress(done + f / len(signatures)))  # type: ignore[misc]
-            except (urllib.error.URLError, TimeoutError, ConnectionError) as error:
-                raise _no_network(name, "; ".join(filter(None, (reason, _first_line(error))))) from error
+            download(names.urls()[signature], file, lambda f, done=done: on_progress(done + f / len(signatures)))  # type: ignore[misc]
 
 
 def _from_hub(name: str, on_progress: Callable[[float], None]) -> None:
@@ -90,32 +109,94 @@ def _from_hub(name: str, on_progress: Callable[[float], None]) -> None:
 def download(url: str, file: Path, on_progress: Callable[[float], None]) -> None:
     """Fetch url into file, going on where an earlier attempt broke off; file appears only when it is whole.
 
-    The first digits of the sha256 stand in the file's name behind the dash (Demucs's convention).
-    Errors: urllib.error.URLError, TimeoutError, ConnectionError; StemdError "model-damaged".
+    While another process fetches the same file, waits for it. The first digits of the sha256 stand in the file's name
+    behind the dash (Demucs's convention).
+    Errors: urllib.error.HTTPError, ConnectionError; OSError of the disk; StemdError "model-damaged".
     """
     part = file.with_name(f"{file.name}.part")
     file.parent.mkdir(parents=True, exist_ok=True)
-    have = part.stat().st_size if part.exists() else 0
-    request = urllib.request.Request(url, headers={"Range": f"bytes={have}-"} if have else {})  # noqa: S310 - Demucs's own
+    with _held(part, on_progress) as opened:
+        if file.exists():
+            return
+        try:
+            _append(url, opened, on_progress)
+        except urllib.error.HTTPError as error:
+            if error.code != HTTPStatus.REQUESTED_RANGE_NOT_SATISFIABLE:  # nothing is left to send
+                raise
+        _finish(part, file)
+
+
+@contextmanager
+def _held(part: Path, on_progress: Callable[[float], None]) -> Iterator[IO[bytes]]:
+    """Open an unfinished file that no other process writes to until the block ends; one without a byte goes then."""
+    while True:
+        with part.open("ab") as opened:
+            while not _locked(opened):
+                on_progress(0.0)
+                time.sleep(_LOOK)
+            if not _is_at(part, opened):  # whoever held it has finished or removed it
+                continue
+            try:
+                yield opened
+            finally:
+                if _is_at(part, opened) and not part.stat().st_size:
+                    part.unlink()
+            return
+
+
+def _locked(opened: IO[bytes]) -> bool:
     try:
-        with urllib.request.urlopen(request, timeout=_PATIENCE) as answer, part.open("ab") as opened:  # noqa: S310
-            if answer.status != HTTPStatus.PARTIAL_CONTENT:
-                opened.truncate(have := 0)
-            total = have + int(answer.headers.get("Content-Length") or 0)
-            while block := answer.read(_BLOCK):
-                opened.write(block)
-                have += len(block)
-                on_progress(min(1.0, have / total) if total else 0.0)
-            opened.flush()
-            os.fsync(opened.fileno())
-        if have < total:
-            raise ConnectionError(f"the connection broke off after {have} of {total} bytes")
-    except urllib.error.HTTPError as error:
-        if error.code == HTTPStatus.REQUESTED_RANGE_NOT_SATISFIABLE:
-            part.unlink(missing_ok=True)
-            raise ConnectionError("an earlier attempt left too much; it was removed") from error
+        fcntl.flock(opened, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return False
+    return True
+
+
+def _is_at(part: Path, opened: IO[bytes]) -> bool:
+    try:
+        return os.path.samestat(part.stat(), os.fstat(opened.fileno()))
+    except FileNotFoundError:
+        return False
+
+
+def _append(url: str, opened: IO[bytes], on_progress: Callable[[float], None]) -> None:
+    """Write what opened still lacks of url to its end, durably. Errors: as `download`."""
+    have = os.fstat(opened.fileno()).st_size
+    request = urllib.request.Request(url, headers={"Range": f"bytes={have}-"} if have else {})  # noqa: S310 - Demucs's own
+    with _connection():
+        answer = urllib.request.urlopen(request, timeout=_PATIENCE)  # noqa: S310
+    with answer:
+        if have and answer.status != HTTPStatus.PARTIAL_CONTENT:
+            opened.truncate(have := 0)
+        total = have + int(answer.headers.get("Content-Length") or 0)
+        for block in _blocks(answer):
+            opened.write(block)
+            have += len(block)
+            on_progress(min(1.0, have / total) if total else 0.0)
+        opened.flush()
+        os.fsync(opened.fileno())
+    if have < total:
+        raise ConnectionError(f"the connection broke off after {have} of {total} bytes")
+
+
+def _blocks(answer: IO[bytes]) -> Iterator[bytes]:
+    while True:
+        with _connection():
+            block = answer.read(_BLOCK)
+        if not block:
+            return
+        yield block
+
+
+@contextmanager
+def _connection() -> Iterator[None]:
+    """Raise whatever a connection can come to as ConnectionError, but for an answer that is an HTTPError."""
+    try:
+        yield
+    except urllib.error.HTTPError:
         raise
-    _finish(part, file)
+    except (OSError, http.client.HTTPException) as error:
+        raise ConnectionError(_first_line(error)) from error
 
 
 def _finish(part: Path, file: Path) -> None:
@@ -145,4 +226,12 @@ def _no_network(name: str, reason: str) -> StemdError:
         "no-network",
         f"model {name} could not be fetched: {reason or 'no connection'}",
         "check the network or proxy and try again (what arrived is kept), or copy the files into the models folder",
+    )
+
+
+def _no_room(name: str) -> StemdError:
+    return StemdError(
+        "disk-full",
+        f"model {name} could not be fetched: the disk of {torch.hub.get_dir()} is full",
+        "free some space there and try again (what arrived is kept)",
     )
