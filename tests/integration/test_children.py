@@ -5,10 +5,11 @@ import os
 import signal
 import threading
 import time
+from dataclasses import dataclass
 
 import pytest
 
-from stemd.children import Worker
+from stemd.children import Worker, WorkerPool
 from stemd.errors import EnvironmentFault, OutOfMemory, StemdError, Stopping, WorkerFault
 from stemd.pulse import Pulse
 
@@ -75,6 +76,41 @@ def test_answers_and_stays_warm(worker):
     assert heard == [{"progress": 0.5, "eta": 1}]
     assert ask(worker, "work") == first == {"pid": worker.pid}
     assert ask(worker, "print") == {}
+
+
+CHANGED = """
+import json, sys
+card = {"digest": "new", "sources": ["vocals"], "sample_rate": 44100, "channels": 2, "segment": 1.0, "parameters": 1,
+        "family": "htdemucs", "members": [{}], "needs": {"vocals": [0]}}
+for line in sys.stdin:
+    describe = json.loads(line)["do"] == "describe"
+    fault = {"code": "model-changed", "message": "its files have changed", "hint": "wait"}
+    print(json.dumps({"done": card} if describe else {"failed": fault}), flush=True)
+"""
+
+
+@dataclass
+class Limits:
+    stop: threading.Event
+    limit: float = 60.0
+
+    def progress(self, fraction, details):
+        """Nobody listens."""
+
+
+def test_a_model_that_the_engine_found_changed_is_described_anew_and_waited_for(tmp_path, monkeypatch):
+    (tmp_path / "changed_engine.py").write_text(CHANGED)
+    monkeypatch.setenv("PYTHONPATH", str(tmp_path))
+    monkeypatch.setattr(WorkerPool, "_engine", lambda _: Worker("changed_engine", "engine"))
+    pool = WorkerPool(tmp_path / "state")
+    try:
+        assert pool.describe("mine").digest == "new"
+        with pytest.raises(EnvironmentFault):
+            pool.separate({"model": "mine", "device": "cpu", "digest": "old"}, Limits(threading.Event()))
+        assert pool.card("mine") is None
+        assert pool.describe("mine").digest == "new"
+    finally:
+        pool.close()
 
 
 @pytest.mark.parametrize(

@@ -177,6 +177,27 @@ def test_a_model_that_changed_on_disk_is_loaded_anew(engine, tmp_path):
     assert engine.ask("describe", model="alone")["done"]["digest"] != before
 
 
+def test_a_bag_that_is_edited_is_loaded_anew(engine, tmp_path):
+    engine.models = tmp_path / "models"
+    nets.save(nets.htdemucs(), engine.models, "aaaa")
+    bag = engine.models / "bag.yaml"
+    bag.write_text("models: ['aaaa', 'aaaa']\nweights: [[1, 1, 1], [0, 0, 0]]\n")
+    before = engine.ask("describe", model="bag")["done"]
+    bag.write_text("models: ['aaaa', 'aaaa']\nweights: [[0, 0, 0], [1, 1, 1]]\n")
+    after = engine.ask("describe", model="bag")["done"]
+    assert before["digest"] != after["digest"]
+    assert after["needs"]["vocals"] == [1]
+
+
+def test_a_model_with_another_digest_than_the_daemon_knows_is_not_run(shared, tmp_path):
+    mix, digest = recording(tmp_path / "mix.wav", 1), shared.ask("describe", model="alone")["done"]["digest"]
+    shared.separate(mix, tmp_path / "out", digest="0" * 64)
+    assert shared.answer()[1]["failed"]["code"] == "model-changed"
+    assert not (tmp_path / "out").exists()
+    shared.separate(mix, tmp_path / "out", digest=digest)
+    assert "done" in shared.answer()[1]
+
+
 def test_cancel_ends_it_within_a_segment_and_the_next_request_runs(engine, tmp_path):
     mix = recording(tmp_path / "mix.wav", 600)
     engine.separate(mix, tmp_path / "out")

@@ -19,6 +19,7 @@ if TYPE_CHECKING:
 
 _ASK_AGAIN: Final = 15.0  # seconds for which a model that is missing is not asked for again
 _EMBEDDED: Final = Path(__file__).parents[1] / "demo"
+_OF_MODELS: Final = frozenset({".yaml", ".th", ".safetensors"})
 
 
 class Cards:
@@ -29,42 +30,56 @@ class Cards:
         self._folder = folder
         self._models = models
         self._ask = ask
-        self._known: dict[str, ModelCard] = {}
+        self._known: dict[str, tuple[ModelCard, list[Any]]] = {}  # each with its origin
         self._missing: dict[str, tuple[EnvironmentFault, float]] = {}
         self._guard = threading.Lock()
 
     def known(self, model: str) -> ModelCard | None:
         """Tell what is known of a model without asking anybody."""
-        if model not in self._known and (kept := self._kept(model)) is not None:
+        if model not in self._known and (kept := self._kept(model, self._origin())) is not None:
             self._known[model] = kept
-        return self._known.get(model)
+        card, _ = self._known.get(model, (None, None))
+        return card
 
     def describe(self, model: str) -> ModelCard:
-        """Tell what a model needs and gives. Raises EnvironmentFault while it is missing, and what asking raises."""
+        """Tell what a model needs and gives, as its files are now.
+
+        Raises EnvironmentFault while it is missing, and what asking raises.
+        """
         with self._guard:
-            if (card := self.known(model)) is not None:
+            origin = self._origin()
+            card, of = self._known.get(model) or self._kept(model, origin) or (None, None)
+            if card is not None and of == origin:
+                self._known[model] = card, origin
                 return card
             fault, at = self._missing.get(model, (None, -math.inf))
             if fault is not None and time.monotonic() - at < _ASK_AGAIN:
                 raise fault
             try:
-                return self._learn(model)
+                return self._learn(model, origin)
             except EnvironmentFault as missing:
                 self._missing[model] = (missing, time.monotonic())
                 raise
 
-    def _learn(self, model: str) -> ModelCard:
-        answer = self._ask(model)
-        self._known[model] = _card(model, answer)
-        self._folder.mkdir(parents=True, exist_ok=True)
-        write_json(self._file(model), {"of": self._origin(), "answer": answer})
-        return self._known[model]
+    def forget(self, model: str) -> None:
+        """Have the engine asked again: it has another model under that name than was known."""
+        with self._guard:
+            self._known.pop(model, None)
+            self._file(model).unlink(missing_ok=True)
 
-    def _kept(self, model: str) -> ModelCard | None:
-        """Read the card in the state folder, if it is of this program and of the models as they are."""
+    def _learn(self, model: str, origin: list[Any]) -> ModelCard:
+        answer = self._ask(model)
+        card = _card(model, answer)
+        self._known[model] = card, origin
+        self._folder.mkdir(parents=True, exist_ok=True)
+        write_json(self._file(model), {"of": origin, "answer": answer})
+        return card
+
+    def _kept(self, model: str, origin: list[Any]) -> tuple[ModelCard, list[Any]] | None:
+        """Read the card in the state folder, if it is of this origin."""
         try:
             kept = json.loads(self._file(model).read_text())
-            return _card(model, kept["answer"]) if kept["of"] == self._origin() else None
+            return (_card(model, kept["answer"]), origin) if kept["of"] == origin else None
         except (OSError, ValueError, KeyError, TypeError):
             return None
 
@@ -72,15 +87,17 @@ class Cards:
         return self._folder / f"{model.replace('/', '_').replace(':', '_')}.json"
 
     def _origin(self) -> list[Any]:
-        """Give what a card depends on: this program, its own model, and the folder of local models."""
-        return [__version__, _changed(_EMBEDDED), self._models, _changed(Path(self._models)) if self._models else 0]
+        """Give what a card depends on: this program, its own model, and the files of local models."""
+        return [__version__, _files(_EMBEDDED), self._models, _files(Path(self._models)) if self._models else []]
 
 
-def _changed(folder: Path) -> int:
+def _files(folder: Path) -> list[list[Any]]:
+    """Name, size and time of each file of a model; none while the folder cannot be read."""
     try:
-        return folder.stat().st_mtime_ns
+        files = sorted(file for file in folder.iterdir() if file.suffix in _OF_MODELS)
+        return [[file.name, file.stat().st_size, file.stat().st_mtime_ns] for file in files]
     except OSError:
-        return 0
+        return []
 
 
 def _card(model: str, answer: Mapping[str, Any]) -> ModelCard:

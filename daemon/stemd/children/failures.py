@@ -13,7 +13,9 @@ if TYPE_CHECKING:
 
     from stemd.tools import Child
 
-_SURROUNDINGS: Final = MODEL_CODES | {"no-gpu", "disk-full"}
+MODEL_CHANGED: Final = "model-changed"
+"""The engine has another model under that name than the one whose digest it was told."""
+_SURROUNDINGS: Final = MODEL_CODES | {MODEL_CHANGED, "no-gpu", "disk-full"}
 _WORKER: Final = frozenset({"internal", "cuda-error", "not-a-number"})
 
 

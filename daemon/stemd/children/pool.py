@@ -7,7 +7,9 @@ import time
 from typing import TYPE_CHECKING, Any, Protocol
 
 from stemd.children.cards import Cards
+from stemd.children.failures import MODEL_CHANGED
 from stemd.children.worker import Worker
+from stemd.errors import EnvironmentFault
 from stemd.pulse import Pulse
 
 if TYPE_CHECKING:
@@ -64,9 +66,14 @@ class WorkerPool:
         return self._cards.known(model)
 
     def separate(self, request: Mapping[str, Any], work: Limited) -> dict[str, Any]:
-        """Have the engine of `request["device"]` separate."""
+        """Have the engine of `request["device"]` separate; a model that has changed is described anew from then on."""
         worker = self._engines.setdefault(str(request["device"]), self._engine())
-        return _followed(worker, {"do": "separate", "models": self._models, **request}, work)
+        try:
+            return _followed(worker, {"do": "separate", "models": self._models, **request}, work)
+        except EnvironmentFault as fault:
+            if fault.code == MODEL_CHANGED:
+                self._cards.forget(str(request["model"]))
+            raise
 
     def measure(self, request: Mapping[str, Any], work: Limited) -> dict[str, Any]:
         """Have the stems measured."""

@@ -111,6 +111,13 @@ class Conversation:
 
     def _separate(self, request: dict[str, Any]) -> dict[str, Any]:
         model = self._loaded(request)
+        if request.get("digest", model.digest) != model.digest:
+            self._unload()  # what is at hand may be the older one
+            raise StemdError(
+                "model-changed",
+                f"model {model.name} is not the one that was asked for any more: its files have changed",
+                "it is looked at anew; the work then goes on with the model as it is",
+            )
         device, precision = request.get("device", "auto"), request.get("precision", "auto")
         at_hand = self._separator
         if (

@@ -105,9 +105,10 @@ def load(name: str, folder: Path | str | None = None) -> Model:
     return Model(name, total.hexdigest(), tuple(members), _checked(name, members, bag.weights))
 
 
-def stamp(name: str, folder: Path | str | None = None) -> tuple[tuple[str, int, int], ...]:
-    """Return what changes when a model's files do: path, size and time of each. Errors: as `find`."""
-    return tuple((str(file), file.stat().st_size, file.stat().st_mtime_ns) for file in find(name, folder)[1])
+def stamp(name: str, folder: Path | str | None = None) -> tuple[bags.Bag, tuple[tuple[str, int, int], ...]]:
+    """Return what changes when a model does: its bag, and path, size and time of each file. Errors: as `find`."""
+    bag, files = find(name, folder)
+    return bag, tuple((str(file), file.stat().st_size, file.stat().st_mtime_ns) for file in files)
 
 
 def verify(name: str, folder: Path | str | None = None) -> str:

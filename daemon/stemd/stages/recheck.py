@@ -45,9 +45,11 @@ def run(work: Work) -> Outcome:
 def _request(work: Work, folder: Path) -> dict[str, Any]:
     """Ask for the vocals in what should hold none, by the same network and in the same manner as the song."""
     rule, card = work.rule, work.children.describe(work.rule.model)
+    separation = read_json(work.folder / "separation.json")
     rung = work.rung or Rung("cpu", rule.precision, 1, rule.segment or card.segment)
     return {
-        "model": card.name, "mix": str(folder / _SUSPECTS), "out": str(folder), "stems": ["vocals"],
+        "model": card.name, "digest": separation.get("digest", card.digest),
+        "mix": str(folder / _SUSPECTS), "out": str(folder), "stems": ["vocals"],
         "shifts": rule.shifts, "overlap": rule.overlap,
         "segment": None if rung.segment == card.segment else rung.segment,
         "batch": rung.batch, "device": rung.device, "precision": rung.precision, "seed": rule.seed,

@@ -105,7 +105,8 @@ def _sum(work: Work, kept: Path, parts: tuple[str, ...], target: Path) -> dict[s
 def _request(work: Work, card: ModelCard, stems: tuple[str, ...], rung: Rung, out: Path) -> dict[str, Any]:
     rule = work.rule
     return {
-        "model": card.name, "mix": str(work.folder / "mix.wav"), "out": str(out), "stems": list(stems),
+        "model": card.name, "digest": card.digest, "mix": str(work.folder / "mix.wav"), "out": str(out),
+        "stems": list(stems),
         "shifts": rule.shifts, "overlap": rule.overlap,
         "segment": None if rung.segment == card.segment else rung.segment,
         "batch": rung.batch, "device": rung.device, "precision": rung.precision, "seed": rule.seed,
