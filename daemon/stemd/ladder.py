@@ -34,14 +34,16 @@ SMALLEST = 4
 
 @dataclass(frozen=True, slots=True)
 class Network:
-    """What decides about memory before anything was measured.
+    """What decides about memory before anything was measured, and about time.
 
     family: htdemucs | hdemucs | demucs. parameters: of the largest member. members: loaded at once.
+    passes: how often the separation computes each second.
     """
 
     family: str = "htdemucs"
     parameters: int = 42_000_000
     members: int = 1
+    passes: float = 1.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -108,7 +110,11 @@ def options(
     tries = Counter(fall.rung for fall in falls)
     worn = [rung for rung, count in tries.items() if count >= TRIES]
     return tuple(
-        Option(rung, _raised(need(rung, network, measurements), rung, remembered), _seconds(rung, measurements, audio))
+        Option(
+            rung,
+            _raised(need(rung, network, measurements), rung, remembered),
+            _seconds(rung, network, measurements, audio),
+        )
         for rung in rungs
         if not any(_covers(rung, tried) for tried in worn)
     )
@@ -163,11 +169,11 @@ def first_need(rung: Rung, network: Network) -> Need:
     return Need(round(CPU_BASE + weights + activations))
 
 
-def time_limit(option: Option, audio: float) -> float:
+def time_limit(option: Option, network: Network, audio: float) -> float:
     """Seconds after which a run is given up: four times what was measured, else a generous guess."""
     if option.seconds is not None:
         return 4 * option.seconds + 120
-    return (20 if option.rung.on_gpu else 200) * audio + 600
+    return (20 if option.rung.on_gpu else 200) * network.passes * audio + 600
 
 
 def _halvings(start: float, end: float) -> list[float]:
@@ -216,6 +222,10 @@ def _same(measured: Measurement, rung: Rung) -> bool:
     )
 
 
-def _seconds(rung: Rung, measurements: Iterable[Measurement], audio: float) -> float | None:
-    speeds = [m.seconds_per_audio_second for m in measurements if m.device == rung.device and _same(m, rung)]
-    return max(speeds) * audio if speeds else None
+def _seconds(rung: Rung, network: Network, measurements: Iterable[Measurement], audio: float) -> float | None:
+    costs = [
+        measured.seconds_per_audio_second / measured.passes
+        for measured in measurements
+        if measured.device == rung.device and _same(measured, rung)
+    ]
+    return max(costs) * network.passes * audio if costs else None

@@ -196,7 +196,7 @@ def test_a_job_that_was_asked_to_stop_is_cancelled_though_the_daemon_died(tmp_pa
 
 def test_facts_come_back_as_they_went_in(ledger):
     job = taken(ledger, b"a")
-    cost = Measurement("demo", "cpu", "auto", 1, 4.0, 5, 0, 0.25)
+    cost = Measurement("demo", "cpu", "auto", 1, 4.0, 5, 0, 0.25, 20.0)
     files = (Artifact(b"/out/\xff/vocals.wav", "ee", 7),)
     running = jobs.claim(ledger, job, NOW)
     jobs.apply(ledger, running, flow.after(running, Finished(artifacts=files, measurement=cost)), NOW)
@@ -375,6 +375,7 @@ def test_a_ledger_of_before_several_results_is_copied_and_goes_on(ledger, tmp_pa
             " VALUES ('r', x'61', x'61', 1, 2, 3, 'deliver', 'held', 1, 1)"
         )
         raw.execute("INSERT INTO artifact VALUES (1, x'62', 'ab', 9)")
+        raw.execute("INSERT INTO measurement VALUES (1, 1, 'demo', 'cpu', 'auto', 1, 4.0, 5, 0, 0.25)")
     raw.close()
     with sqlite3.connect(tmp_path / "ledger.sqlite3") as new, sqlite3.connect(old / "ledger.sqlite3") as raw:
         (table,) = new.execute("SELECT sql FROM sqlite_master WHERE name LIKE '%migration%'").fetchone()
@@ -390,6 +391,7 @@ def test_a_ledger_of_before_several_results_is_copied_and_goes_on(ledger, tmp_pa
         job = jobs.get(opened, 1)
         assert (job.result, job.preset, job.model, job.others) == (1, "", "", ())
         assert [artifact.result for artifact in facts.artifacts(opened, 1)] == [1]
+        assert list(facts.measurements(opened)) == [Measurement("demo", "cpu", "auto", 1, 4.0, 5, 0, 0.25, passes=1.0)]
     finally:
         opened.close()
     assert list(old.glob("ledger.before-0002*.sqlite3"))

@@ -107,6 +107,7 @@ def test_the_same_stems_are_computed_once(studio: Studio) -> None:
     second, work = studio.separate("no_vocals", "vocals", rung=None)
     assert studio.engine.asked == [("vocals", "no_vocals")]
     assert (second.key, second.measurement) == (first.key, None)
+    assert first.measurement.passes == 2 / 0.75
     assert "there already" in second.note
     assert list(studio.files(second, work)) == ["no_vocals", "vocals"]
 

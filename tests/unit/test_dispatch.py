@@ -4,10 +4,10 @@ from dataclasses import replace
 
 import pytest
 
-from stemd import results
+from stemd import lanes, results
 from stemd.config import load
 from stemd.files import write_fact
-from stemd.model import Headroom, Job, Mix, ModelCard, Source, Stage, Stat
+from stemd.model import Headroom, Job, Measurement, Mix, ModelCard, Rung, Source, Stage, Stat
 from stemd.planner import Candidate, choose
 from stemd.service.dispatch import Dispatch
 
@@ -100,3 +100,36 @@ def test_a_separation_whose_stems_are_there_asks_for_no_engine(separation, tmp_p
     candidate = asked()
     assert candidate.kept is kept
     assert bool(candidate.need.ram) is kept
+
+
+FOUR = ModelCard("ft", "d2", ("drums", "bass", "other", "vocals"), 44100, 2, 7.8, {
+    "drums": (0,), "bass": (1,), "other": (2,), "vocals": (3,)
+}, members=4)  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    "stems, recipe, passes",
+    [
+        (("vocals", "no_vocals"), {"shifts": 1, "overlap": 0.0}, 1),
+        (("vocals", "no_vocals"), {"shifts": 0, "overlap": 0.5}, 2),
+        (("vocals", "no_vocals"), {"shifts": 5, "overlap": 0.5, "residual": "add"}, 40),
+        (FOUR.sources, {"shifts": 5, "overlap": 0.5}, 40),
+        (("kazoo",), {"shifts": 1, "overlap": 0.0}, 1),
+    ],
+)
+def test_shifts_members_and_overlap_make_the_passes(separation, stems, recipe, passes):
+    dispatch, _, _ = separation
+    assert lanes.passes(stems, replace(dispatch.settings.rules[0], **recipe), FOUR) == passes
+
+
+def test_a_rule_with_more_shifts_is_not_given_up_by_what_one_with_fewer_took(separation, tmp_path):
+    dispatch, _, _ = separation
+    dispatch.settings.daemon.state_dir.mkdir()
+    (tmp_path / "work").rename(dispatch.settings.daemon.state_dir / "work")
+    (rule,), rung = dispatch.settings.rules, Rung("cpu", "auto", 1, 4.0)
+    job = Job(id=1, rule="r", path=b"/in/a.wav", name=b"a.wav", stat=Stat(1 * MIB, 0, 0), stage=Stage.SEPARATE)
+    quick, best = replace(rule, shifts=1, overlap=0.0), replace(rule, shifts=5, overlap=0.5)
+    for passes, seconds in ((1.0, 300.0), (20.0, 400.0)):
+        dispatch.learn([Measurement("demo", "cpu", "auto", 1, 4.0, 1, 0, seconds, passes)])
+    assert dispatch.limit(job, quick, rung) == 4 * 300 + 120
+    assert dispatch.limit(job, best, rung) == 4 * 3000 + 120

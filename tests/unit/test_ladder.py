@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import itertools
 from collections import Counter, defaultdict
+from dataclasses import replace
 
 import pytest
 from hypothesis import given, settings
@@ -22,7 +23,9 @@ def steps(*devices: str, segment: float = 8.0, training: float = 8.0) -> list[tu
     return [(rung.device, rung.batch, rung.segment) for rung in ladder.rungs(devices, "auto", segment, training)]
 
 
-def learned(rung: Rung, ram: float, vram: float = 0.0, speed: float = 1.0, device: str = "") -> Measurement:
+def learned(
+    rung: Rung, ram: float, vram: float = 0.0, speed: float = 1.0, device: str = "", passes: float = 1.0
+) -> Measurement:
     return Measurement(
         "htdemucs",
         device or rung.device,
@@ -32,6 +35,7 @@ def learned(rung: Rung, ram: float, vram: float = 0.0, speed: float = 1.0, devic
         round(ram * GIB),
         round(vram * GIB),
         speed,
+        passes,
     )
 
 
@@ -126,8 +130,20 @@ def test_learned_speed_gives_the_expected_seconds_and_the_limit():
     rungs = ladder.rungs(("cpu",), "auto", 8, 8)
     options = ladder.options(rungs, HTDEMUCS, [learned(rungs[0], 1, speed=1.5)], audio=200.0)
     assert [option.seconds for option in options] == [300.0, None, None]
-    assert ladder.time_limit(options[0], 200) == 1320
-    assert ladder.time_limit(options[1], 200) > 10_000
+    assert ladder.time_limit(options[0], HTDEMUCS, 200) == 1320
+    assert ladder.time_limit(options[1], HTDEMUCS, 200) > 10_000
+
+
+def test_a_costlier_recipe_gets_the_time_that_it_takes_more():
+    """What a cheap rule cost must not have a dear one with the same model killed."""
+    (rung, *_) = ladder.rungs(("cpu",), "auto", 8, 8)
+    dear = replace(HTDEMUCS, passes=40.0)
+    cheap, best = learned(rung, 1, speed=0.2, passes=4 / 3), learned(rung, 1, speed=5.0, passes=40.0)
+    assert ladder.options([rung], dear, [cheap], audio=200.0)[0].seconds == pytest.approx(1200)
+    assert ladder.options([rung], dear, [best], audio=200.0)[0].seconds == pytest.approx(1000)
+    assert ladder.options([rung], HTDEMUCS, [best], audio=200.0)[0].seconds == pytest.approx(25)
+    unknown = ladder.options([rung], dear, [], audio=200.0)[0]
+    assert ladder.time_limit(unknown, dear, 200) > 40 * 200
 
 
 # --------------------------------------------------------------------------------------------------------------- falls

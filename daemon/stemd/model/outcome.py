@@ -31,7 +31,10 @@ class Artifact:
 
 @dataclass(frozen=True, slots=True)
 class Measurement:
-    """What one separation cost, by what decides about cost. Memory in bytes."""
+    """What one separation cost, by what decides about cost. Memory in bytes.
+
+    passes: how often the networks computed each second; the time grows with it.
+    """
 
     model: str
     device: str
@@ -41,6 +44,7 @@ class Measurement:
     peak_ram: int
     peak_vram: int
     seconds_per_audio_second: float
+    passes: float = 1.0
 
 
 @dataclass(frozen=True, slots=True)

@@ -9,7 +9,7 @@ from collections import defaultdict
 from dataclasses import replace
 from typing import TYPE_CHECKING, Final
 
-from stemd import ladder
+from stemd import ladder, lanes
 from stemd.errors import EnvironmentFault, StemdError
 from stemd.files import read_fact
 from stemd.model import Job, Mix, Need, Stage, effective
@@ -67,14 +67,15 @@ class Dispatch:
         self.settings = settings
         self._card = card
         self._falls = Falls(settings.daemon.state_dir / "falls.json")
-        self._costs: dict[str, dict[tuple[str, str, int, float], Measurement]] = defaultdict(dict)
+        self._costs: dict[str, dict[tuple[str, str, int, float, float], Measurement]] = defaultdict(dict)
         self._unusable: dict[str, float] = {}
         self.wanted: frozenset[str] = frozenset()
 
     def learn(self, measurements: Iterable[Measurement]) -> None:
         """Take in what separations have cost, newest first or one by one."""
         for measured in measurements:
-            place = (measured.device, measured.precision, measured.batch, round(measured.segment, 2))
+            segment = round(measured.segment, 2)
+            place = (measured.device, measured.precision, measured.batch, segment, measured.passes)
             known = self._costs[measured.model].get(place, measured)
             self._costs[measured.model][place] = replace(
                 measured,
@@ -134,9 +135,10 @@ class Dispatch:
             return math.inf
         mix = _mix(folder_of(self.settings.daemon.state_dir / "work", job))
         audio = mix.seconds if mix else 0.0
+        network = self._network(rule)
         return max(
-            ladder.time_limit(option, audio)
-            for option in ladder.options([rung], ladder.Network(), [*self._costs[rule.model].values()], audio=audio)
+            ladder.time_limit(option, network, audio)
+            for option in ladder.options([rung], network, [*self._costs[rule.model].values()], audio=audio)
         )
 
     def _candidate(self, job: Job, rule: Rule, headroom: Headroom, now: float, work: Path) -> Candidate:
@@ -177,11 +179,17 @@ class Dispatch:
         unusable = {device for device, until in self._unusable.items() if now < until}
         devices = ladder.devices(self.settings.resources.device, headroom, unusable)
         rungs = ladder.rungs(devices, rule.precision, min(rule.segment or training, training), training)
-        network = ladder.Network(card.family, card.parameters, card.members) if card else ladder.Network()
+        measured, own = [*self._costs[rule.model].values()], self._falls.of(job.id)
         others = self._falls.others(job.id, rule.model)
-        return ladder.options(
-            rungs, network, [*self._costs[rule.model].values()], self._falls.of(job.id), others, now=now, audio=audio
-        )
+        return ladder.options(rungs, self._network(rule), measured, own, others, now=now, audio=audio)
+
+    def _network(self, rule: Rule) -> ladder.Network:
+        """Describe what a rule's separation runs, as if none of its stems were kept."""
+        card = self._card(rule.model)
+        if card is None:
+            return ladder.Network()
+        passes = lanes.passes(self._made(rule, card), rule, card)
+        return ladder.Network(card.family, card.parameters, card.members, passes)
 
     def _disk(self, job: Job, rule: Rule, mix: Mix | None) -> dict[Path, int]:
         """Bytes that the rest of the walk will write below the state folder and the outbox."""
@@ -197,8 +205,12 @@ class Dispatch:
     def _free(self, rule: Rule) -> int:
         """How many stems more than its own a rule's separation keeps, for other rules."""
         card = self._card(rule.model)
-        stems = card.sources if card and rule.stems == ("all",) else rule.stems
-        return len(free(stems, rule, beside(rule, self.settings.rules), card)) if card else 0
+        return len(self._made(rule, card)) - self._stems(rule) if card else 0
+
+    def _made(self, rule: Rule, card: ModelCard) -> tuple[str, ...]:
+        """Name the stems that a rule's separation makes, with those that it keeps for other rules."""
+        stems = card.sources if rule.stems == ("all",) else rule.stems
+        return (*stems, *free(stems, rule, beside(rule, self.settings.rules), card))
 
     def _stems(self, rule: Rule) -> int:
         if rule.stems != ("all",):

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any, Final
 
-from stemd import results
+from stemd import lanes, results
 from stemd.codec.ask import ask
 from stemd.errors import EnvironmentFault
 from stemd.files import drop_tree, faults_in, read_fact, write_json
@@ -44,7 +44,7 @@ def run(work: Work) -> Outcome:
         results.touch(kept)
     recipe = work.rule.recipe.digest_with(card.digest)
     _report(work, card, recipe, stems, kept)
-    measured = _measurement(card, work.rung, done) if done and work.rung else None
+    measured = _measurement(work, card, work.rung, done) if done and work.rung else None
     note, first = _note(stems, wanted, formed, done), work.job.result == 1
     return Finished(note=note, key=key, recipe=recipe if first else "", measurement=measured)
 
@@ -148,9 +148,10 @@ def _caution(stems: tuple[str, ...]) -> str:
     return "; the piano is weak: listen to it before you use it" if weak else ""
 
 
-def _measurement(card: ModelCard, rung: Rung, done: dict[str, Any]) -> Measurement:
+def _measurement(work: Work, card: ModelCard, rung: Rung, done: dict[str, Any]) -> Measurement:
     return Measurement(
         model=card.name, device=str(done["device"]), precision=rung.precision, batch=int(done["batch"]),
         segment=float(done["segment"]), peak_ram=int(done["peak_ram_bytes"]), peak_vram=int(done["peak_vram_bytes"]),
         seconds_per_audio_second=1 / max(float(done["x_realtime"]), 1e-9),
+        passes=lanes.passes(done["files"], work.rule, card),
     )  # fmt: skip
