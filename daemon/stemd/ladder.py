@@ -37,13 +37,14 @@ class Network:
     """What decides about memory before anything was measured, and about time.
 
     family: htdemucs | hdemucs | demucs. parameters: of the largest member. members: loaded at once.
-    passes: how often the separation computes each second.
+    passes: how often the separation computes each second. lanes: bytes that its lanes hold for each second of segment.
     """
 
     family: str = "htdemucs"
     parameters: int = 42_000_000
     members: int = 1
     passes: float = 1.0
+    lanes: float = 0.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -100,7 +101,7 @@ def options(
 ) -> tuple[Option, ...]:
     """Say what each rung needs. Rungs on which the job fell too often are left out; none left: hold it.
 
-    measurements: of this model. falls: the job's own. others: of earlier jobs with this model.
+    measurements: of this model, each of one pass. falls: the job's own. others: of earlier jobs with this model.
     now: Unix time. audio: seconds to separate.
     A rung on which memory ran out needs clearly more than there was, and so does every larger one.
     """
@@ -145,18 +146,21 @@ def missing(falls: Sequence[Fall]) -> str:
 
 
 def need(rung: Rung, network: Network, measurements: Sequence[Measurement] = ()) -> Need:
-    """Memory of one rung: the learned peak x 1.15, from this device or else one of its kind; else a first formula."""
+    """Memory of one rung: the learned peak with the lanes x 1.15, from this device or one of its kind; else a formula.
+
+    measurements: of this model, each of one pass.
+    """
     same = [measured for measured in measurements if _same(measured, rung)]
     same = [measured for measured in same if measured.device == rung.device] or same
     if not same:
         return first_need(rung, network)
-    ram = max(measured.peak_ram for measured in same)
-    vram = max(measured.peak_vram for measured in same)
+    ram = max(measured.peak_ram for measured in same) + (0 if rung.on_gpu else network.lanes * rung.segment)
+    vram = max(measured.peak_vram for measured in same) + (network.lanes * rung.segment if rung.on_gpu else 0)
     return Need(round(ram * MARGIN), round(vram * MARGIN) + CONTEXT if rung.on_gpu else 0)
 
 
 def first_need(rung: Rung, network: Network) -> Need:
-    """Memory by formula: a base, the weights, and activations that grow with segment x batch x width.
+    """Memory by formula: a base, the weights, the lanes, and activations that grow with segment x batch x width.
 
     Activations grow with the fourth root of the parameters (see `COSTS`).
     """
@@ -164,9 +168,10 @@ def first_need(rung: Rung, network: Network) -> Need:
     cost = COSTS.get(network.family, COSTS["htdemucs"])
     width = (network.parameters / 42_000_000) ** 0.25
     activations = rung.batch * rung.segment * width * MIB * (cost.gpu if rung.on_gpu else cost.cpu)
+    lanes = rung.segment * network.lanes
     if rung.on_gpu:
-        return Need(GPU_HOST_BASE + weights, round(CONTEXT + weights + activations))
-    return Need(round(CPU_BASE + weights + activations))
+        return Need(GPU_HOST_BASE + weights, round(CONTEXT + weights + lanes + activations))
+    return Need(round(CPU_BASE + weights + lanes + activations))
 
 
 def time_limit(option: Option, network: Network, audio: float) -> float:
@@ -223,9 +228,5 @@ def _same(measured: Measurement, rung: Rung) -> bool:
 
 
 def _seconds(rung: Rung, network: Network, measurements: Iterable[Measurement], audio: float) -> float | None:
-    costs = [
-        measured.seconds_per_audio_second / measured.passes
-        for measured in measurements
-        if measured.device == rung.device and _same(measured, rung)
-    ]
+    costs = [m.seconds_per_audio_second for m in measurements if m.device == rung.device and _same(m, rung)]
     return max(costs) * network.passes * audio if costs else None

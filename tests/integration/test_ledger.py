@@ -196,7 +196,7 @@ def test_a_job_that_was_asked_to_stop_is_cancelled_though_the_daemon_died(tmp_pa
 
 def test_facts_come_back_as_they_went_in(ledger):
     job = taken(ledger, b"a")
-    cost = Measurement("demo", "cpu", "auto", 1, 4.0, 5, 0, 0.25, 20.0)
+    cost = Measurement("demo", "cpu", "auto", 1, 4.0, 5, 0, 0.25, 20.0, 3)
     files = (Artifact(b"/out/\xff/vocals.wav", "ee", 7),)
     running = jobs.claim(ledger, job, NOW)
     jobs.apply(ledger, running, flow.after(running, Finished(artifacts=files, measurement=cost)), NOW)
@@ -391,7 +391,9 @@ def test_a_ledger_of_before_several_results_is_copied_and_goes_on(ledger, tmp_pa
         job = jobs.get(opened, 1)
         assert (job.result, job.preset, job.model, job.others) == (1, "", "", ())
         assert [artifact.result for artifact in facts.artifacts(opened, 1)] == [1]
-        assert list(facts.measurements(opened)) == [Measurement("demo", "cpu", "auto", 1, 4.0, 5, 0, 0.25, passes=1.0)]
+        assert list(facts.measurements(opened)) == [
+            Measurement("demo", "cpu", "auto", 1, 4.0, 5, 0, 0.25, 1.0, lanes=0)
+        ]
     finally:
         opened.close()
     assert list(old.glob("ledger.before-0002*.sqlite3"))

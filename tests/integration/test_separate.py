@@ -108,6 +108,7 @@ def test_the_same_stems_are_computed_once(studio: Studio) -> None:
     assert studio.engine.asked == [("vocals", "no_vocals")]
     assert (second.key, second.measurement) == (first.key, None)
     assert first.measurement.passes == 2 / 0.75
+    assert first.measurement.lanes == pytest.approx(2 * 4 * 44100 * 2.0 * 4 * 1.3, abs=1)
     assert "there already" in second.note
     assert list(studio.files(second, work)) == ["no_vocals", "vocals"]
 

@@ -5,16 +5,18 @@ from __future__ import annotations
 import itertools
 from collections import Counter, defaultdict
 from dataclasses import replace
+from pathlib import Path
 
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from stemd import ladder
-from stemd.model import Fall, Gpu, Headroom, Measurement, Need, Rung, Stage, Use
+from stemd import ladder, lanes
+from stemd.model import Fall, Gpu, Headroom, Measurement, ModelCard, Need, Rule, Rung, Stage, Use
 from stemd.planner import Candidate, choose
 
 GIB, MIB = 1 << 30, 1 << 20
+SOURCES = ("drums", "bass", "other", "vocals")
 DEMO = ladder.Network("htdemucs", 1_000_000, 1)
 HTDEMUCS = ladder.Network("htdemucs", 42_000_000, 1)
 
@@ -36,7 +38,7 @@ def learned(
         round(vram * GIB),
         speed,
         passes,
-    )
+    ).of_one_pass()
 
 
 def test_batch_then_segment_then_processor_then_its_segment():
@@ -124,6 +126,36 @@ def test_what_was_learned_replaces_the_formula():
     assert ladder.need(rung, HTDEMUCS, elsewhere).ram == round(9 * GIB * 1.15)  # another card's figure beats a formula
     assert ladder.need(rung, HTDEMUCS, elsewhere[1:]) == ladder.first_need(rung, HTDEMUCS)
     assert ladder.need(Rung("cuda:1", "auto", 4, 7.8), HTDEMUCS, at_home) != ladder.need(rung, HTDEMUCS, at_home)
+
+
+@pytest.mark.parametrize("device", ["cpu", "cuda:0"])
+def test_what_more_lanes_hold_is_promised_too(device):
+    """By formula, and where a peak was learned with another number of them; on the device that they lie on."""
+    rung, few, many = Rung(device, "auto", 1, 8.0), replace(HTDEMUCS, lanes=2 * MIB), replace(HTDEMUCS, lanes=50 * MIB)
+    peak = Measurement("m", device, "auto", 1, 8.0, 900 * MIB, 0 if device == "cpu" else 700 * MIB, 1.0, 2.0, 16 * MIB)
+    for known, factor in (([], 1.0), ([peak.of_one_pass()], ladder.MARGIN)):
+        less, more = ladder.need(rung, few, known), ladder.need(rung, many, known)
+        grown = round(48 * 8 * MIB * factor)
+        assert (more.ram - less.ram, more.vram - less.vram) == pytest.approx(
+            (0, grown) if rung.on_gpu else (grown, 0), abs=2
+        )
+    assert ladder.need(rung, few, [peak.of_one_pass()]) == ladder.need(rung, HTDEMUCS, [replace(peak, lanes=0)])
+
+
+@pytest.mark.parametrize(
+    "card, segment, shifts, base, most",
+    [
+        (ModelCard("a", "", SOURCES, 44100, 2, 7.8, dict.fromkeys(SOURCES, (0,))), 7.8, (1, 5), 311, 368),
+        (ModelCard("a", "", SOURCES, 44100, 2, 7.8, dict.fromkeys(SOURCES, (0,))), 7.8, (1, 20), 311, 634),
+        (ModelCard("b", "", SOURCES, 44100, 2, 44.0, dict.fromkeys(SOURCES, (0, 1, 2, 3))), 44.0, (1, 2), 953, 1270),
+    ],
+)
+def test_what_lanes_hold_is_a_little_above_what_was_measured(card, segment, shifts, base, most):
+    """MiB of a network that computes nothing, in float32, by shifts."""
+    inbox = Path("/in")
+    rule = Rule(name="r", inbox=inbox, outbox=inbox, review=inbox, failed=inbox, archive=inbox, model="m")
+    few, many = (lanes.held(SOURCES, replace(rule, shifts=number), card) * segment / MIB for number in shifts)
+    assert most - base <= many - few <= 1.35 * (most - base)
 
 
 def test_learned_speed_gives_the_expected_seconds_and_the_limit():

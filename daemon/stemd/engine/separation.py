@@ -196,17 +196,24 @@ class Separation:
     def _combine(self, stop: int) -> Tensor:
         """Average the lanes of each member and the members by the bag's weights: (sources, channels, n)."""
         task = self.task
-        taken = [adder.take(stop) for adder in self._adders]
-        estimates = taken[0].new_zeros(len(task.computed), *taken[0].shape[1:])
+        shape = len(task.computed), task.source.channels, stop - self._written
+        estimates = torch.zeros(shape, device=task.device)
         totals = [sum(task.weights[member][source] for member in task.work) for source in task.computed]
         for member, produced in task.work.items():
-            lanes = [taken[lane.index] for lane in task.lanes if lane.member == member]
-            mean = torch.stack(lanes).sum(0).div_(len(lanes)) if len(lanes) > 1 else lanes[0]
+            mean = self._mean(member, stop)
             for row, source in enumerate(produced):
                 estimates[task.computed.index(source)] += mean[row] * task.weights[member][source]
         for row, weight in enumerate(totals):
             estimates[row] /= weight
         return estimates
+
+    def _mean(self, member: int, stop: int) -> Tensor:
+        """Average a member's lanes, one at a time: all at once they would be as much again as the lanes hold."""
+        first, *others = [self._adders[lane.index] for lane in self.task.lanes if lane.member == member]
+        total = first.take(stop)
+        for adder in others:
+            total += adder.take(stop)
+        return total.div_(1 + len(others))
 
 
 def batches(lanes: Sequence[Lane], frames: int, size: int) -> Iterator[list[Chunk]]:

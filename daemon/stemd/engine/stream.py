@@ -100,8 +100,8 @@ class OverlapAdd:
 
     def __init__(self, stems: int, channels: int, segment: int, device: torch.device) -> None:
         self._weight = triangle(segment, device)
-        self._sum = torch.zeros(stems, channels, 2 * segment, device=device)
-        self._total = torch.zeros(2 * segment, device=device)
+        self._sum = torch.zeros(stems, channels, segment, device=device)
+        self._total = torch.zeros(segment, device=device)
         self._base = 0  # the recording's frame at position 0 of both buffers
         self._end = 0  # behind the last frame written
 

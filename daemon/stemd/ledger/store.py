@@ -45,7 +45,7 @@ COLUMNS = {
     "request": ("id", "at", "who", "verb", "job", "details", "answered", "ok", "answer"),
     "measurement": (
         "at", "job", "model", "device", "precision", "batch", "segment", "peak_ram", "peak_vram",
-        "seconds_per_audio_second", "passes",
+        "seconds_per_audio_second", "passes", "lanes",
     ),
     "hearing": ("id", "at", "job", "result", "score", "bleed_db", "flags"),
     "setting": ("name", "value"),

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Final, TypeAlias
 
 from stemd.model.job import Stage, Stat, Status
@@ -34,6 +34,7 @@ class Measurement:
     """What one separation cost, by what decides about cost. Memory in bytes.
 
     passes: how often the networks computed each second; the time grows with it.
+    lanes: what the buffers of the lanes held of the device's peak.
     """
 
     model: str
@@ -45,6 +46,16 @@ class Measurement:
     peak_vram: int
     seconds_per_audio_second: float
     passes: float = 1.0
+    lanes: int = 0
+
+    def of_one_pass(self) -> Measurement:
+        """Give the cost of one pass, without what the lanes held: what other shifts, overlaps and stems share."""
+        on_cpu = self.device == "cpu"
+        return replace(
+            self, passes=1.0, lanes=0, seconds_per_audio_second=self.seconds_per_audio_second / self.passes,
+            peak_ram=self.peak_ram - (self.lanes if on_cpu else 0),
+            peak_vram=self.peak_vram - (0 if on_cpu else self.lanes),
+        )  # fmt: skip
 
 
 @dataclass(frozen=True, slots=True)

@@ -67,15 +67,14 @@ class Dispatch:
         self.settings = settings
         self._card = card
         self._falls = Falls(settings.daemon.state_dir / "falls.json")
-        self._costs: dict[str, dict[tuple[str, str, int, float, float], Measurement]] = defaultdict(dict)
+        self._costs: dict[str, dict[tuple[str, str, int, float], Measurement]] = defaultdict(dict)
         self._unusable: dict[str, float] = {}
         self.wanted: frozenset[str] = frozenset()
 
     def learn(self, measurements: Iterable[Measurement]) -> None:
         """Take in what separations have cost, newest first or one by one."""
-        for measured in measurements:
-            segment = round(measured.segment, 2)
-            place = (measured.device, measured.precision, measured.batch, segment, measured.passes)
+        for measured in (measurement.of_one_pass() for measurement in measurements):
+            place = (measured.device, measured.precision, measured.batch, round(measured.segment, 2))
             known = self._costs[measured.model].get(place, measured)
             self._costs[measured.model][place] = replace(
                 measured,
@@ -188,8 +187,9 @@ class Dispatch:
         card = self._card(rule.model)
         if card is None:
             return ladder.Network()
-        passes = lanes.passes(self._made(rule, card), rule, card)
-        return ladder.Network(card.family, card.parameters, card.members, passes)
+        made = self._made(rule, card)
+        passes, held = lanes.passes(made, rule, card), lanes.held(made, rule, card)
+        return ladder.Network(card.family, card.parameters, card.members, passes, held)
 
     def _disk(self, job: Job, rule: Rule, mix: Mix | None) -> dict[Path, int]:
         """Bytes that the rest of the walk will write below the state folder and the outbox."""

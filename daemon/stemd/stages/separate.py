@@ -44,7 +44,7 @@ def run(work: Work) -> Outcome:
         results.touch(kept)
     recipe = work.rule.recipe.digest_with(card.digest)
     _report(work, card, recipe, stems, kept)
-    measured = _measurement(work, card, work.rung, done) if done and work.rung else None
+    measured = _measurement(work, card, work.rung, mix, done) if done and work.rung else None
     note, first = _note(stems, wanted, formed, done), work.job.result == 1
     return Finished(note=note, key=key, recipe=recipe if first else "", measurement=measured)
 
@@ -148,10 +148,12 @@ def _caution(stems: tuple[str, ...]) -> str:
     return "; the piano is weak: listen to it before you use it" if weak else ""
 
 
-def _measurement(work: Work, card: ModelCard, rung: Rung, done: dict[str, Any]) -> Measurement:
+def _measurement(work: Work, card: ModelCard, rung: Rung, mix: Mix, done: dict[str, Any]) -> Measurement:
+    segment, made = float(done["segment"]), done["files"]
     return Measurement(
         model=card.name, device=str(done["device"]), precision=rung.precision, batch=int(done["batch"]),
-        segment=float(done["segment"]), peak_ram=int(done["peak_ram_bytes"]), peak_vram=int(done["peak_vram_bytes"]),
+        segment=segment, peak_ram=int(done["peak_ram_bytes"]), peak_vram=int(done["peak_vram_bytes"]),
         seconds_per_audio_second=1 / max(float(done["x_realtime"]), 1e-9),
-        passes=lanes.passes(done["files"], work.rule, card),
+        passes=lanes.passes(made, work.rule, card),
+        lanes=round(lanes.held(made, work.rule, card) * min(segment, mix.seconds)),
     )  # fmt: skip
