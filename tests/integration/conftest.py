@@ -101,7 +101,8 @@ class Studio:
             (kept / f"{stem}.wav").unlink(missing_ok=True)
             with wav.Writer(kept / f"{stem}.wav", 44100, 2) as writer:
                 writer.write(mix * np.float32(gain))
-        report = {"files": {stem: f"{stem}.wav" for stem in gains}, "model": "demo", "digest": "d1935"}
+        used = {"device": "cpu", "precision": "bfloat16", "segment": 1.0, "batch": 1}
+        report = used | {"files": {stem: f"{stem}.wav" for stem in gains}, "model": "demo", "digest": "d1935"}
         write_json(self.folder / "separation.json", report)
         return self.work(source, **keys)
 

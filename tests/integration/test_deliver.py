@@ -267,6 +267,8 @@ def test_the_manifest_names_everything(studio: Studio, source: Path) -> None:
     assert manifest["source"]["sha256"] == "5" * 64
     assert manifest["model"] == {"name": "demo", "digest": "d1935"}
     assert manifest["recipe"]["shifts"] == 2
+    assert manifest["recipe"]["segment"] is None
+    assert manifest["made_with"] == {"device": "cpu", "precision": "bfloat16", "segment": 1.0, "batch": 1}
     assert {file["stem"] for file in manifest["files"]} == set(GAINS)
     for file in manifest["files"]:
         path = files["manifest"].parent / file["name"]

@@ -6,7 +6,7 @@ import dataclasses
 import math
 import os
 import time
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Final
 
 from stemd import __version__
 
@@ -15,6 +15,9 @@ if TYPE_CHECKING:
 
     from stemd.formats.outgoing import Shape
     from stemd.model import Job, Mix, Rule
+
+_MADE_WITH: Final = ("device", "precision", "segment", "batch", "reruns_float32", "silent_segments")
+"""What the engine really used (segment in seconds), which lack of memory may have made less than the recipe."""
 
 
 def manifest(
@@ -40,6 +43,7 @@ def manifest(
         "result": {"number": job.result, "preset": rule.preset},
         "recipe": dataclasses.asdict(rule.recipe) | {"digest": _recipe(job, rule, separation)},
         "model": {"name": separation.get("model", rule.model), "digest": separation.get("digest", "")},
+        "made_with": {name: separation[name] for name in _MADE_WITH if name in separation},
         "separation": job.key,
         "delivery": _delivery(rule, shape),
         "files": [_file(file) for file in files],
