@@ -247,6 +247,19 @@ def test_a_redelivery_that_cannot_be_done_leaves_everything_as_it_was(house):
     assert len(house.kept()) == 1
 
 
+def test_a_rule_that_changed_while_a_listener_was_waited_for_does_not_speak_for_what_waited(house):
+    house.network = FlaggingWorkers()
+    keys = 'stems = ["vocals", "no_vocals"]\nnames = "{model}/{track}/{stem}.{ext}"\n'
+    house.rules(r=keys + "shifts = 2")
+    house.record("r")
+    house.work(code=3)
+    house.rules(r=keys.replace("stems", 'model = "other"\nstems') + "shifts = 5")
+    assert house.ask("approve", 1).ok
+    manifest = json.loads((house.home / "r/out/fake/song/manifest.json").read_text())
+    assert (manifest["model"]["name"], manifest["recipe"]["model"], manifest["recipe"]["shifts"]) == ("fake", "fake", 2)
+    assert manifest["recipe"]["digest"] == house.job(1).recipe
+
+
 def test_the_result_that_a_listener_has_chosen_is_delivered_again(house):
     house.network = FlaggingWorkers()
     house.rules(r='stems = ["vocals", "no_vocals"]')

@@ -41,7 +41,7 @@ def manifest(
         "rule": rule.name,
         "source": _source(job, mix),
         "result": {"number": job.result, "preset": rule.preset},
-        "recipe": dataclasses.asdict(rule.recipe) | {"digest": _recipe(job, rule, separation)},
+        "recipe": _recipe(job, rule, separation),
         "model": {"name": separation.get("model", rule.model), "digest": separation.get("digest", "")},
         "made_with": {name: separation[name] for name in _MADE_WITH if name in separation},
         "separation": job.key,
@@ -59,9 +59,11 @@ def _file(file: Mapping[str, Any]) -> dict[str, Any]:
     return told | ({"gain_db": _decibel(file["gain"])} if "gain" in file else {})
 
 
-def _recipe(job: Job, rule: Rule, separation: Mapping[str, Any]) -> str:
-    """The digest under which the job was admitted; a further result has its own."""
-    return rule.recipe.digest_with(separation.get("digest", "")) if job.preset else job.recipe
+def _recipe(job: Job, rule: Rule, separation: Mapping[str, Any]) -> dict[str, Any]:
+    """What the stems were made by, and the digest under which the job was admitted; a further result has its own."""
+    settings = separation.get("settings", dataclasses.asdict(rule.recipe))
+    digest = rule.recipe.digest_with(separation.get("digest", "")) if job.preset else job.recipe
+    return settings | {"digest": digest}
 
 
 def text_of(name: str) -> str:

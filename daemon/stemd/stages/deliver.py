@@ -85,7 +85,7 @@ def strip(folder: Path) -> None:
 
 def _check_stems(work: Work) -> None:
     """A rule may ask for more than it did when the stems were made, while they wait for a listener or for room."""
-    rule, there = work.rule, read_json(work.folder / "separation.json")["files"]
+    rule, there = work.rule, _separation(work)["files"]
     needed = {*(stem_file.STEMS if rule.format == stem_file.FORMAT else ()), *(("no_vocals",) if rule.remux else ())}
     if lacking := sorted(needed - there.keys()):
         raise EnvironmentFault(
@@ -123,7 +123,7 @@ def _published(
 
 def _made(work: Work, share: float) -> Made:
     """Have the stems encoded. share: of the stage's progress."""
-    separation = read_json(work.folder / "separation.json")
+    separation = _separation(work)
     order = Order(
         rule=work.rule,
         mix=read_fact(work.folder / "mix.json", Mix),
@@ -138,7 +138,7 @@ def _made(work: Work, share: float) -> Made:
 
 def _dubbed(work: Work, carried: Sequence[Copy]) -> Made | None:
     """Have the film made with its new sound; None if there is no picture."""
-    separation = read_json(work.folder / "separation.json")
+    separation = _separation(work)
     order = dubbing.Order(
         rule=work.rule,
         mix=read_fact(work.folder / "mix.json", Mix),
@@ -171,7 +171,7 @@ def _items(work: Work, shelf: Shelf, made: Made, film: Made | None, carried: Seq
     """The set as it is to appear: stems, film, companions, for a listener the report, and last the manifest."""
     stems = list(made.files)
     below, papers = _below(work.job.name), (_QUALITY, _MANIFEST, dubbing.VIDEO)
-    fields = _fields(work) | ({"track": _compared(work)} if shelf.what == "review" else {})
+    fields = _fields(work, _separation(work)) | ({"track": _compared(work)} if shelf.what == "review" else {})
     where = places(work.rule.names, stems, fields, below, longest_name(shelf.folder), papers=papers)
     items = [_made_item(made, stem, where[stem]) for stem in stems]
     if film is not None:
@@ -202,11 +202,17 @@ def _item(file: Path, place: Place) -> Item:
     return Item(file, place, digest(file), file.stat().st_size)
 
 
-def _fields(work: Work) -> dict[str, str]:
+def _separation(work: Work) -> Mapping[str, Any]:
+    """What SEPARATE has left; the rule may have changed since, while a listener or a share was waited for."""
+    told: Mapping[str, Any] = read_json(work.folder / "separation.json")
+    return told
+
+
+def _fields(work: Work, separation: Mapping[str, Any]) -> dict[str, str]:
     return {
         "track": _track(work.job.name),
         "ext": work.rule.format,
-        "model": work.rule.model,
+        "model": separation.get("model", work.rule.model),
         "rule": work.rule.name,
         "date": time.strftime("%Y-%m-%d", time.localtime(work.job.created)),
     }
@@ -262,7 +268,7 @@ def _told_beside(companion: Copy, name: str) -> dict[str, Any]:
 
 
 def _manifest(work: Work, made: Made, files: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
-    separation = read_json(work.folder / "separation.json")
+    separation = _separation(work)
     quality = work.folder / "quality.json"
     return manifest(
         work.job, work.rule, read_fact(work.folder / "mix.json", Mix), made.shape, files=files, separation=separation,

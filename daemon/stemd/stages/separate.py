@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 from typing import TYPE_CHECKING, Any, Final
 
 from stemd import lanes, results
@@ -127,7 +128,8 @@ def _report(work: Work, card: ModelCard, recipe: str, stems: tuple[str, ...], ke
     """Leave the job what it needs to know of its stems."""
     told = results.report(kept)
     files = {stem: told["files"][results.kept_name(stem, work.rule, card)] for stem in stems}
-    write_json(work.folder / REPORT, told | {"files": files, "recipe": recipe})
+    settings = dataclasses.asdict(work.rule.recipe)
+    write_json(work.folder / REPORT, told | {"files": files, "recipe": recipe, "settings": settings})
 
 
 def _note(stems: tuple[str, ...], wanted: tuple[str, ...], formed: tuple[str, ...], done: dict[str, Any] | None) -> str:
