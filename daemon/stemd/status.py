@@ -21,6 +21,7 @@ if TYPE_CHECKING:
 _SHOWN: Final = 50
 """So many waiting jobs are listed; more would be no help to a reader."""
 _LAST: Final = 5
+_FAILED: Final = 10
 
 
 def status(state: Path, ledger: Ledger) -> dict[str, Any]:
@@ -32,7 +33,8 @@ def status(state: Path, ledger: Ledger) -> dict[str, Any]:
     told = live.read(state) if running else {}
     waiting = jobs.select(ledger, statuses=(Status.WAITING,), limit=_SHOWN)
     held = jobs.select(ledger, statuses=(Status.HELD,), limit=_SHOWN)
-    ended = jobs.select(ledger, statuses=(Status.DONE, Status.FAILED, Status.CANCELLED), limit=_LAST, newest_first=True)
+    failed = jobs.latest(ledger, (Status.FAILED,), _FAILED)
+    ended = jobs.latest(ledger, (Status.DONE, Status.FAILED, Status.CANCELLED), _LAST)
     return {
         "daemon": {"running": running, "pid": told.get("pid"), "version": told.get("version")},
         "paused": told.get("paused", ""), "closed": told.get("closed", ""), "cpu_only": told.get("cpu_only", False),
@@ -41,6 +43,7 @@ def status(state: Path, ledger: Ledger) -> dict[str, Any]:
         "waiting": [brief(job) | {"reason": _waits_for(told, job)} for job in waiting],
         "held": [brief(job) for job in held],
         "albums": [_album(album) for album in albums.unfinished(ledger)[:_SHOWN]],
+        "failed": [brief(job) for job in failed],
         "ended": [brief(job) for job in ended],
         "inboxes": told.get("inboxes", []), "headroom": told.get("headroom"), "at": time.time(),
     }  # fmt: skip

@@ -65,10 +65,18 @@ def _status_lines(facts: dict[str, Any]) -> Iterator[str]:
         yield f"  hook {hook['command']} for {hook['name']}: {span(hook['seconds'])} (job {hook['job']})"
     for job in facts["waiting"][:_LISTED]:
         yield f"  waiting at {job['stage']}: {job['name']} (job {job['job']}) {job['reason']}".rstrip()
+    yield from _more(counts["waiting"], "that wait", "jobs --status waiting")
     for job in facts["held"][:_LISTED]:
         yield f"  to review: {job['name']} (job {job['job']}): {job['reason']}"
+    yield from _more(counts["held"], "to review", "review list")
     if facts["headroom"]:
         yield from _headroom_lines(facts["headroom"])
+
+
+def _more(count: int, what: str, command: str) -> Iterator[str]:
+    """Say how many are not listed, and what lists them."""
+    if count > _LISTED:
+        yield f"  and {count - _LISTED} more {what}; see: stemd {command}"
 
 
 def _headroom_lines(headroom: dict[str, Any]) -> Iterator[str]:

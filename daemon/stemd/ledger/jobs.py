@@ -230,6 +230,13 @@ def select(
     return [_job(row) for row in rows(query.limit(limit) if limit else query)]
 
 
+def latest(ledger: Ledger, statuses: Sequence[Status], limit: int) -> list[Job]:
+    """Find the jobs in these statuses that changed last, the newest change first."""
+    table = ledger.job
+    query = table.select().where(table.status.in_(list(statuses))).order_by(table.changed.desc(), table.id.desc())
+    return [_job(row) for row in rows(query.limit(limit))]
+
+
 def waiting(ledger: Ledger, newcomers: int) -> list[Job]:
     """Find all begun jobs that wait, and of those not begun the first `newcomers` of each rule; oldest first."""
     table = ledger.job
