@@ -8,7 +8,7 @@ from dataclasses import asdict
 from typing import TYPE_CHECKING, Any, Final
 
 from stemd import live
-from stemd.ledger import albums, facts, jobs, locked
+from stemd.ledger import albums, facts, jobs, locked, reviews
 from stemd.model import Status
 from stemd.model.album import album_of
 
@@ -32,7 +32,7 @@ def status(state: Path, ledger: Ledger) -> dict[str, Any]:
     running = locked(state)
     told = live.read(state) if running else {}
     waiting = jobs.select(ledger, statuses=(Status.WAITING,), limit=_SHOWN)
-    held = jobs.select(ledger, statuses=(Status.HELD,), limit=_SHOWN)
+    held = [job for review in (True, False) for job in jobs.held(ledger, for_review=review, limit=_SHOWN)]
     failed = jobs.latest(ledger, (Status.FAILED,), _FAILED)
     ended = jobs.latest(ledger, (Status.DONE, Status.FAILED, Status.CANCELLED), _LAST)
     return {
@@ -41,6 +41,7 @@ def status(state: Path, ledger: Ledger) -> dict[str, Any]:
         "counts": {name.value: count for name, count in jobs.counts(ledger).items()},
         "running": told.get("running", []), "hooks": told.get("hooks", []),
         "waiting": [brief(job) | {"reason": _waits_for(told, job)} for job in waiting],
+        "to_review": reviews.count(ledger),
         "held": [brief(job) for job in held],
         "albums": [_album(album) for album in albums.unfinished(ledger)[:_SHOWN]],
         "failed": [brief(job) for job in failed],
@@ -72,7 +73,7 @@ def brief(job: Job) -> dict[str, Any]:
     return {
         "job": job.id, "rule": job.rule, "name": os.fsdecode(job.name), "stage": job.stage.value,
         "status": job.status.value, "reason": job.reason, "code": job.code, "changed": job.changed,
-        "album": os.fsdecode(album_of(job.name)),
+        "album": os.fsdecode(album_of(job.name)), "for_review": job.status is Status.HELD and job.for_review,
     }  # fmt: skip
 
 

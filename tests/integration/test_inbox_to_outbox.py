@@ -56,7 +56,8 @@ def test_how_far_an_album_is(ledger, tmp_path, capsys):
     other, mine = albums.unfinished(ledger)
     assert (other.rule, mine.rule, mine.folder) == ("another", "r", b"X")
     assert (mine.told, mine.at_work) == ("1 of 3 done, 1 failed", True)
-    held = end(ledger, three, Status.HELD, Stage.DELIVER)
+    heard = Change(Stage.DELIVER, Status.HELD, "x", reasons=("vocal audible",))
+    held = jobs.apply(ledger, jobs.claim(ledger, three, NOW), heard, NOW)
     assert albums.album(ledger, held).told == "1 of 3 done, 1 to review, 1 failed"
     assert not albums.album(ledger, held).at_work
     facts = status(tmp_path / "state", ledger)

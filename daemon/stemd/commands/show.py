@@ -66,11 +66,21 @@ def _status_lines(facts: dict[str, Any]) -> Iterator[str]:
     for job in facts["waiting"][:_LISTED]:
         yield f"  waiting at {job['stage']}: {job['name']} (job {job['job']}) {job['reason']}".rstrip()
     yield from _more(counts["waiting"], "that wait", "jobs --status waiting")
-    for job in facts["held"][:_LISTED]:
-        yield f"  to review: {job['name']} (job {job['job']}): {job['reason']}"
-    yield from _more(counts["held"], "to review", "review list")
+    yield from _held_lines(facts)
     if facts["headroom"]:
         yield from _headroom_lines(facts["headroom"])
+
+
+def _held_lines(facts: dict[str, Any]) -> Iterator[str]:
+    """What waits for a listener, then what waits for more memory."""
+    lacking = facts["counts"]["held"] - facts["to_review"]
+    for for_review, word, count, command in (
+        (True, "to review", facts["to_review"], "review list"),
+        (False, "held for want of memory", lacking, "jobs --status held"),
+    ):
+        for job in [job for job in facts["held"] if job["for_review"] is for_review][:_LISTED]:
+            yield f"  {word}: {job['name']} (job {job['job']}): {job['reason']}"
+        yield from _more(count, word, command)
 
 
 def _more(count: int, what: str, command: str) -> Iterator[str]:

@@ -52,10 +52,21 @@ def picture(facts: dict[str, Any]) -> RenderableType:
         *([_panel("albums", _albums(facts["albums"]))] if facts["albums"] else []),
         _panel("running", _running(facts["running"])),
         *([_panel("commands after delivery", _hooks(facts["hooks"]))] if facts["hooks"] else []),
-        _panel(_many("waiting", facts["counts"]), _queue(facts["waiting"])),
-        *([_panel(_many("held", facts["counts"], "to review"), _list(facts["held"]))] if facts["held"] else []),
+        _panel(_many("waiting", facts["counts"]["waiting"]), _queue(facts["waiting"])),
+        *_held(facts),
         _panel("last finished", _list(facts["ended"])),
     )
+
+
+def _held(facts: dict[str, Any]) -> Iterator[Panel]:
+    """What waits for a listener, then what waits for more memory."""
+    lacking = facts["counts"]["held"] - facts["to_review"]
+    for for_review, title, count in (
+        (True, "to review", facts["to_review"]),
+        (False, "held for want of memory", lacking),
+    ):
+        if count:
+            yield _panel(_many(title, count), _list(job for job in facts["held"] if job["for_review"] is for_review))
 
 
 def _panel(title: str, content: RenderableType) -> Panel:
@@ -196,6 +207,5 @@ def _name(job: dict[str, Any]) -> Text:
     return Text(readable(job["name"]), overflow="ellipsis", no_wrap=True)
 
 
-def _many(status: str, counts: dict[str, int], title: str = "") -> str:
-    count = counts.get(status, 0)
-    return f"{title or status} ({count})" if count else title or status
+def _many(title: str, count: int) -> str:
+    return f"{title} ({count})" if count else title

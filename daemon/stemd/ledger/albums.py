@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from peewee import fn
 
+from stemd.ledger import reviews
 from stemd.ledger.store import Ledger, rows
 from stemd.model import Status
 from stemd.model.album import album_of
@@ -22,12 +23,16 @@ _UNFINISHED = [*_AT_WORK, Status.HELD]
 
 @dataclass(slots=True)
 class Album:
-    """One folder that was saved in an inbox. folder: its name there. created: Unix time, the age of all its tracks."""
+    """One folder that was saved in an inbox.
+
+    folder: its name there. created: Unix time, the age of all its tracks. to_review: how many wait for a listener.
+    """
 
     rule: str
     folder: bytes
     created: float
     tracks: dict[Status, int] = field(default_factory=dict)
+    to_review: int = 0
 
     @property
     def total(self) -> int:
@@ -37,8 +42,12 @@ class Album:
     @property
     def told(self) -> str:
         """Say how far it is: `3 of 12 done, 1 to review`."""
-        others = {Status.HELD: "to review", Status.FAILED: "failed"}
-        rest = "".join(f", {self.tracks[status]} {word}" for status, word in others.items() if self.tracks.get(status))
+        others = {
+            "to review": self.to_review,
+            "held for want of memory": self.tracks.get(Status.HELD, 0) - self.to_review,
+            "failed": self.tracks.get(Status.FAILED, 0),
+        }
+        rest = "".join(f", {count} {word}" for word, count in others.items() if count)
         return f"{self.tracks.get(Status.DONE, 0)} of {self.total} done{rest}"
 
     @property
@@ -75,13 +84,15 @@ def _counted(ledger: Ledger, which: Any) -> list[Album]:
     table = ledger.job
     folder = _folder(table)
     query = table.select(
-        table.rule, table.created, table.status, folder.alias("folder"), fn.COUNT(table.id).alias("n")
+        table.rule, table.created, table.status, folder.alias("folder"), fn.COUNT(table.id).alias("n"),
+        fn.SUM(reviews.for_review(table)).alias("to_review"),
     ).where(which)  # fmt: skip
     albums: dict[tuple[float, str, bytes], Album] = {}
     for row in rows(query.group_by(table.rule, table.created, folder, table.status)):
         key = (float(row["created"]), str(row["rule"]), bytes(row["folder"]))
         found = albums.setdefault(key, Album(key[1], key[2], key[0]))
         found.tracks[Status(row["status"])] = row["n"]
+        found.to_review += row["to_review"]
     return [albums[key] for key in sorted(albums)]
 
 

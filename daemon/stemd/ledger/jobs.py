@@ -11,7 +11,7 @@ from peewee import EXCLUDED, IntegrityError, fn
 
 from stemd.errors import StemdError
 from stemd.flow import cancelled, duplicate, recovered, retried
-from stemd.ledger import albums, stopping
+from stemd.ledger import albums, reviews, stopping
 from stemd.ledger.store import Ledger, rows
 from stemd.model import ARROWS, MEMORY_CODES, Arrival, Change, Event, Finished, Job, Result, Stage, Stat, Status
 from stemd.model.album import album_of
@@ -235,6 +235,14 @@ def latest(ledger: Ledger, statuses: Sequence[Status], limit: int) -> list[Job]:
     table = ledger.job
     query = table.select().where(table.status.in_(list(statuses))).order_by(table.changed.desc(), table.id.desc())
     return [_job(row) for row in rows(query.limit(limit))]
+
+
+def held(ledger: Ledger, *, for_review: bool, limit: int) -> list[Job]:
+    """Find held jobs, oldest first: those that wait for a listener, or else those that wait for more memory."""
+    table = ledger.job
+    waits = reviews.for_review(table)
+    which = waits if for_review else (table.status == Status.HELD) & ~waits
+    return [_job(row) for row in rows(table.select().where(which).order_by(table.id).limit(limit))]
 
 
 def waiting(ledger: Ledger, newcomers: int) -> list[Job]:

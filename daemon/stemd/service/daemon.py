@@ -318,11 +318,9 @@ class Service:
         }  # fmt: skip
 
     def _line(self) -> str:
-        counts = jobs.counts(self.ledger)
         closed = self.planning.gate.closed if self.planning.gate else ""
-        line = f"{counts[Status.RUNNING]} running, {counts[Status.WAITING]} waiting, {counts[Status.HELD]} to review"
         still = self._pulse.still(self._heartbeat.limit)
-        return "; ".join(part for part in (line, closed, str(still or "")) if part)
+        return "; ".join(part for part in (describe.counts(self.ledger), closed, str(still or "")) if part)
 
     def _nothing_left(self) -> bool:
         """Whether all inboxes are quiet and no job waits that could still go on by itself."""

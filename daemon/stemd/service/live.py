@@ -7,9 +7,13 @@ import time
 from dataclasses import asdict
 from typing import TYPE_CHECKING, Any
 
+from stemd.ledger import jobs, reviews
+from stemd.model import Status
+
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
+    from stemd.ledger import Ledger
     from stemd.model import Headroom
     from stemd.service.runner import Running
 
@@ -33,6 +37,14 @@ def _pace(stage: Running) -> float | None:
     """Seconds of audio done in each second; None before the first progress and for stages without an engine."""
     audio, seconds = stage.details.get("audio_seconds"), stage.details.get("seconds")
     return round(audio / seconds, 2) if audio and seconds else None
+
+
+def counts(ledger: Ledger) -> str:
+    """Count in a line, for systemd: `3 running, 41 waiting, 2 to review`."""
+    found, to_review = jobs.counts(ledger), reviews.count(ledger)
+    line = f"{found[Status.RUNNING]} running, {found[Status.WAITING]} waiting, {to_review} to review"
+    lacking = found[Status.HELD] - to_review
+    return f"{line}, {lacking} held for want of memory" if lacking else line
 
 
 def headroom(measured: Headroom | None) -> dict[str, Any] | None:

@@ -22,7 +22,7 @@ class Problem(BaseModel):
 
 
 class Brief(BaseModel):
-    """A job in a line."""
+    """A job in a line. for_review: whether it waits for a listener."""
 
     model_config = ConfigDict(extra="allow")
 
@@ -34,6 +34,7 @@ class Brief(BaseModel):
     reason: str
     code: str
     changed: float
+    for_review: bool
 
 
 class Event(BaseModel):
