@@ -3,10 +3,13 @@
 import re
 import subprocess
 import sys
+import time
 from pathlib import Path
 
 import pytest
+from history import History
 
+from stemd.ledger import open_for_asking, open_for_writing, requests
 from stemd.model import Status
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(400)]
@@ -206,10 +209,10 @@ def test_a_phone_shows_everything_without_scrolling_sideways(studio):
     assert small == 0
 
 
-def test_what_changes_while_somebody_uses_the_page_is_drawn_afterwards(studio):
+def test_what_changes_while_somebody_listens_is_drawn_afterwards(studio):
     browser = studio.browser
     browser.open(studio.base + "/jobs/1")
-    browser.run("document.querySelector('a.button.main').focus()")
+    browser.run("document.querySelector('audio').play()")
     studio.house.client().post("/api/jobs/1/reject", json={})
     studio.house.wait(lambda: studio.house.jobs(Status.FAILED))
     browser.run("""new Promise((done) => {
@@ -217,7 +220,8 @@ def test_what_changes_while_somebody_uses_the_page_is_drawn_afterwards(studio):
       let seen = 0;
       window.fetch = (...what) => { if (++seen > 2) done(); return get(...what); };
     })""")
-    browser.run("document.activeElement.blur()")
+    assert browser.run("document.querySelector('h1 .mark').classList.contains('held')")
+    browser.run("document.querySelector('audio').pause()")
     browser.wait("document.querySelector('h1 .mark').classList.contains('failed')", 10)
 
 
@@ -242,6 +246,59 @@ def test_the_queue_follows_the_daemon_by_itself(studio):
     browser.wait("document.querySelector('.counts .held b').textContent === '3'")
     browser.click("[data-ask=pause]")
     browser.wait("document.body.textContent.includes('Paused by somebody (web)')")
+
+
+@pytest.fixture
+def played(browser, house):
+    """A studio without a daemon, whose part the test plays: one recording waits."""
+    (house.home / "state").mkdir()
+    ledger = open_for_writing(house.home / "state")
+    opened = Page(browser, house)
+    opened.history = History(ledger, time.time() - 3600)
+    opened.history.arrive(b"one.wav")
+    yield opened
+    opened.close()
+    ledger.close()
+
+
+def test_the_queue_follows_while_one_of_its_links_has_the_focus(played):
+    browser = played.browser
+    browser.open(played.base + "/")
+    browser.run("document.querySelector('a.row').focus()")
+    played.history.failed(b"two.wav")
+    browser.wait("document.querySelector('.counts .failed b').textContent === '1'", 10)
+    assert browser.run("document.activeElement.getAttribute('href')") == "/jobs/1"
+
+
+def test_a_page_that_gets_no_answer_says_since_when(played):
+    browser = played.browser
+    browser.open(played.base + "/")
+    assert browser.run("document.getElementById('stale').textContent") == ""
+    browser.run("window.answered = window.fetch; window.fetch = () => Promise.reject(new TypeError('gone')); 0")
+    browser.wait("/^Not up to date since .*[0-9]:[0-9]{2}/.test(document.getElementById('stale').textContent)", 20)
+    browser.run("window.fetch = window.answered; 0")
+    browser.wait("document.getElementById('stale').textContent === ''", 10)
+
+
+def test_a_refusal_stays_to_be_read(played):
+    browser, history = played.browser, played.history
+    job = history.failed(b"gone.wav")
+    asking = open_for_asking(played.house.home / "state")
+    browser.open(f"{played.base}/jobs/{job.id}")
+    browser.click("[data-ask$=retry]")
+    (request,) = played.house.wait(lambda: requests.unanswered(asking))
+    history.failed(b"meanwhile.wav")
+    requests.answer(history.ledger, request, ok=False, text="put it into the inbox again", now=time.time())
+    asking.close()
+    browser.wait("document.getElementById('reply').textContent === 'put it into the inbox again'")
+    browser.run("""new Promise((done) => {
+      const get = window.fetch;
+      let seen = 0;
+      window.fetch = (...what) => { if (++seen > 2) done(); return get(...what); };
+    })""")
+    assert browser.run("document.getElementById('reply').textContent") == "put it into the inbox again"
+    assert browser.run("document.querySelector('[data-ask$=retry]').matches(':enabled')")
+    assert browser.run("document.querySelector('[data-ask$=retry]').textContent") == "Try again"
 
 
 def test_a_name_that_is_markup_is_only_a_name(browser, house):
