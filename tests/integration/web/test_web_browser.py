@@ -1,5 +1,7 @@
 """The review page in headless Chromium: heard, seen, decided, by mouse, by keys, and on a phone."""
 
+import json
+import os
 import re
 import subprocess
 import sys
@@ -9,8 +11,9 @@ from pathlib import Path
 import pytest
 from history import History
 
-from stemd.ledger import open_for_asking, open_for_writing, requests
-from stemd.model import Status
+from stemd import flow
+from stemd.ledger import jobs, open_for_asking, open_for_writing, requests
+from stemd.model import Artifact, Finished, Held, Status
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(400)]
 PHONE = (390, 844)
@@ -299,6 +302,49 @@ def test_a_refusal_stays_to_be_read(played):
     assert browser.run("document.getElementById('reply').textContent") == "put it into the inbox again"
     assert browser.run("document.querySelector('[data-ask$=retry]').matches(':enabled')")
     assert browser.run("document.querySelector('[data-ask$=retry]').textContent") == "Try again"
+
+
+def published(folder: Path, number: int) -> tuple[Artifact, ...]:
+    """A result as the pages list it: its manifest, and what the ledger knows of its stems."""
+    contents = {stem: f"{number}{n}" * 32 for n, stem in enumerate(("vocals", "no_vocals"))}
+    files = [{"stem": stem, "sha256": sha256} for stem, sha256 in contents.items()]
+    told = {"stemd": "1", "files": files, "source": {"seconds": 8.0}, "quality": {"null_db": -80.0, "flags": []}}
+    folder.mkdir()
+    manifest = folder / "manifest.json"
+    manifest.write_text(json.dumps(told))
+    stems = [Artifact(os.fsencode(folder / f"{stem}.wav"), sha256, 9, number) for stem, sha256 in contents.items()]
+    return (*stems, Artifact(os.fsencode(manifest), "ab", manifest.stat().st_size, number))
+
+
+def twice_separated(played) -> int:
+    """A job with two results that wait for a listener, in the folders "first" and "second"."""
+    history, home = played.history, played.house.home
+    first, second = published(home / "first", 1), published(home / "second", 2)
+    job = history.step(history.checked(b"song.wav", flag="vocal audible"), Finished(artifacts=first))
+    job = jobs.apply(history.ledger, job, flow.rerun(job, "anna", "best"), history.now)
+    for outcome in (Finished(seconds=8.0), Finished(key="k2"), Held(("vocal audible",))):
+        job = history.step(job, outcome)
+    return history.step(job, Finished(artifacts=first + second)).id
+
+
+def test_a_result_whose_files_are_gone_is_told_and_the_other_one_offered(played):
+    browser = played.browser
+    job = twice_separated(played)
+    (played.house.home / "second/manifest.json").unlink()
+    played.review(job)
+    assert browser.run("document.getElementById('trouble').hidden")
+    assert browser.run("document.querySelector('#results [aria-checked=true]').textContent").startswith("Result 1")
+    browser.key("b")
+    assert "not there any more" in browser.run("document.getElementById('flags').textContent")
+    browser.key("b")
+    assert "Nothing is flagged" in browser.run("document.getElementById('flags').textContent")
+    browser.key("ArrowRight", "ArrowRight")
+    browser.wait("Number(document.body.dataset.at) === 5")
+    browser.key("a")
+    asking = open_for_asking(played.house.home / "state")
+    (request,) = played.house.wait(lambda: requests.unanswered(asking))
+    asking.close()
+    assert (request.verb, request.details["result"]) == ("approve", 1)
 
 
 def test_a_name_that_is_markup_is_only_a_name(browser, house):

@@ -33,7 +33,7 @@ async function begin() {
   transport.addEventListener("change", show);
   transport.addEventListener("fault", (event) => trouble(event.detail));
   $("seek").max = seconds;
-  choose(chosen);
+  choose(facts.results.findLastIndex((result) => result.stems.length));
   move();
 }
 
@@ -49,11 +49,13 @@ function choose(index) {
   });
   $("results").replaceChildren(...(facts.results.length > 1 ? facts.results.map(tab) : []));
   $("flags").replaceChildren(...flags().map(flagLine));
-  if (!flags().length) $("flags").append("Nothing is flagged in this result.");
+  if (!result.stems.length) $("flags").append("The files of this result are not there any more.");
+  else if (!flags().length) $("flags").append("Nothing is flagged in this result.");
   const second = result.quality.second_look;
   $("second").hidden = !second;
   $("second").textContent = second ? `${second.text[0].toUpperCase()}${second.text.slice(1)}.` : "";
-  $("where").textContent = `· ${clock(transport.seconds)} · ${result.model} · in ${result.folder}`;
+  const where = [clock(transport.seconds), result.model, `in ${result.folder}`].filter(Boolean);
+  $("where").textContent = `· ${where.join(" · ")}`;
   $("mix").disabled = !facts.mix && !result.sum_is_mix;
   $("picture").hidden = !result.picture;
   if (result.picture) {
@@ -157,8 +159,8 @@ function move() {
   const at = transport.position;
   $("clock").textContent = clock(at, true);
   if (document.activeElement !== $("seek") || transport.playing) $("seek").value = at;
-  const canvas = $("stems").querySelector("canvas");
-  $("playhead").style.transform = `translateX(${(at / transport.seconds) * canvas.clientWidth}px)`;
+  const width = $("stems").querySelector("canvas")?.clientWidth ?? 0;
+  $("playhead").style.transform = `translateX(${(at / transport.seconds) * width}px)`;
   document.body.dataset.at = at.toFixed(2);
   requestAnimationFrame(move);
 }
