@@ -66,10 +66,17 @@ class Browser:
         self.wait(f"!!document.querySelector({selector!r})")
         self.run(f"document.querySelector({selector!r}).click()")
 
+    def point(self, selector: str) -> None:
+        """Press and release the mouse in an element's middle."""
+        box = f"document.querySelector({selector!r}).getBoundingClientRect()"
+        x, y = self.run(f"(({{ x, y, width, height }}) => [x + width / 2, y + height / 2])({box})")
+        for kind in ("mousePressed", "mouseReleased"):
+            self._call("Input.dispatchMouseEvent", type=kind, x=x, y=y, button="left", clickCount=1)
+
     def key(self, key: str, code: str = "", *, shift: bool = False) -> None:
         """Press and release a key, as a hand would."""
         told = {"key": key, "code": code or f"Key{key.upper()}", "modifiers": 8 if shift else 0}
-        typed = {"text": key} if len(key) == 1 else {}
+        typed = {"text": key, "windowsVirtualKeyCode": ord(key.upper())} if len(key) == 1 else {}
         self._call("Input.dispatchKeyEvent", type="keyDown", **told, **typed)
         self._call("Input.dispatchKeyEvent", type="keyUp", **told)
 

@@ -347,6 +347,31 @@ def test_a_result_whose_files_are_gone_is_told_and_the_other_one_offered(played)
     assert (request.verb, request.details["result"]) == ("approve", 1)
 
 
+def test_the_review_page_is_worked_by_keyboard_and_screen_reader(played):
+    browser = played.browser
+    played.review(twice_separated(played))
+    labels = browser.run("[...document.querySelectorAll('.strip button')].map((b) => b.getAttribute('aria-label'))")
+    assert labels == ["Solo vocals", "Mute vocals", "Solo no_vocals", "Mute no_vocals"]
+    browser.run("document.querySelector('.solo').focus()")
+    browser.key(" ", "Space")
+    assert played.pressed(".solo") == [True, False]
+    assert not played.playing
+    browser.run("document.querySelector('#results button').focus()")
+    browser.key(" ", "Space")
+    assert browser.run("document.activeElement.textContent").startswith("Result 1")
+    assert browser.run("document.activeElement.getAttribute('aria-checked')") == "true"
+
+
+def test_after_a_click_by_mouse_space_plays(studio):
+    browser = studio.browser
+    studio.review(1)
+    browser.point(".solo")
+    assert studio.pressed(".solo") == [True, False]
+    browser.key(" ", "Space")
+    browser.wait("Number(document.body.dataset.at) > 0.1")
+    assert studio.pressed(".solo") == [True, False]
+
+
 def test_a_name_that_is_markup_is_only_a_name(browser, house):
     house.record("<img src=x onerror=document.title=1>.wav")
     house.start()

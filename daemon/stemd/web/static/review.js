@@ -47,7 +47,9 @@ function choose(index) {
   mixer.tracks(index).forEach((track, n) => {
     $("stems").children[n].querySelector("input").value = track.gainDb;
   });
+  const tabbed = $("results").contains(document.activeElement);
   $("results").replaceChildren(...(facts.results.length > 1 ? facts.results.map(tab) : []));
+  if (tabbed) $("results").querySelector("[aria-checked=true]").focus();
   $("flags").replaceChildren(...flags().map(flagLine));
   if (!result.stems.length) $("flags").append("The files of this result are not there any more.");
   else if (!flags().length) $("flags").append("Nothing is flagged in this result.");
@@ -107,8 +109,11 @@ function strip(track, n, index) {
   const key = document.createElement("kbd");
   key.textContent = n + 1;
   row.querySelector(".name").append(key, track.name);
-  row.querySelector(".solo").onclick = () => mixer.solo(index, n);
-  row.querySelector(".mute").onclick = () => mixer.mute(index, n);
+  for (const [word, act] of [["Solo", "solo"], ["Mute", "mute"]]) {
+    const button = row.querySelector(`.${act}`);
+    button.setAttribute("aria-label", `${word} ${track.name}`);
+    button.onclick = () => mixer[act](index, n);
+  }
   const gain = row.querySelector("input");
   gain.setAttribute("aria-label", `Gain of ${track.name}`);
   gain.oninput = () => mixer.setGain(index, n, Number(gain.value));
