@@ -320,6 +320,32 @@ def test_folders_that_would_feed_each_other_are_refused(problems, tmp_path, seco
     assert only(problems(f"{RULE}[[rule]]\n{second}\n")).key.endswith(f".{key}")
 
 
+@pytest.mark.parametrize("key", ["review", "failed", "archive"])
+@pytest.mark.parametrize("inbox, own", [("nas/in", "real/in/old"), ("real/in", "nas/in/old"), ("real/in", "link/old")])
+def test_an_own_folder_that_a_link_leads_into_the_inbox_is_refused_unless_it_is_named_by_the_inbox(
+    problems, config, tmp_path, key, inbox, own
+):
+    (tmp_path / "real/in").mkdir(parents=True)
+    (tmp_path / "nas").symlink_to("real")
+    (tmp_path / "link").symlink_to("real/in")
+    rule = f'[[rule]]\nname = "a"\ninbox = "{inbox}"\noutbox = "out"\n'
+    problem = only(problems(f'{rule}{key} = "{own}"\n'))
+    path = tmp_path / inbox / "old"
+    assert (problem.key, problem.suggestion) == (f'rule[0] "a".{key}', f'write {key} = "{path}"')
+    assert getattr(load(config(f'{rule}{key} = "{path}"\n')).rules[0], key) == path
+
+
+def test_a_default_folder_that_is_a_link_to_another_in_the_inbox_is_refused_and_one_to_elsewhere_is_fine(
+    problems, config, tmp_path
+):
+    (tmp_path / "in/old").mkdir(parents=True)
+    (tmp_path / "elsewhere").mkdir()
+    (tmp_path / "in/_failed").symlink_to(tmp_path / "elsewhere")
+    assert len(load(config(RULE)).rules) == 1
+    (tmp_path / "in/_done").symlink_to("old")
+    assert only(problems(RULE)).suggestion == f'write archive = "{tmp_path / "in/old"}"'
+
+
 def test_an_inbox_inside_an_outbox_is_refused(problems):
     first = '[[rule]]\nname = "a"\ninbox = "x/out/in"\noutbox = "x/out"\n'
     assert "contains" in only(problems(first)).message

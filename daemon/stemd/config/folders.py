@@ -31,6 +31,7 @@ def overlaps(rules: Sequence[tuple[int, Rule]], state_dir: Path, models: Path | 
                 yield from _inboxes(n, m, other, real)
             yield from _outbox(n, m, other, real)
             yield from _own(n, rule, m, other, real)
+        yield from _in_disguise(n, rule, real)
     yield from _daemon_folder("state_dir", links_followed[state_dir], rules, real)
     if models is not None:
         yield from _daemon_folder("models", links_followed[models], rules, real)
@@ -71,6 +72,19 @@ def _own(n: int, rule: Rule, m: int, other: Rule, real: dict[tuple[int, str], st
         relation = _relation(mine, inbox)
         if relation and (n != m or not _inside(mine, inbox) or mine == inbox):
             yield place, f"{relation} {whose} inbox", example
+
+
+def _in_disguise(n: int, rule: Rule, real: dict[tuple[int, str], str]) -> Iterator[Mistake]:
+    """Review, failed and archive inside the inbox are told from the recordings there by their paths, as written."""
+    inbox = real[n, "inbox"]
+    for key in _OWN:
+        mine = real[n, key]
+        if _relation(mine, inbox) != "lies inside":
+            continue
+        path = rule.inbox / os.path.relpath(mine, inbox)
+        if getattr(rule, key) != path:
+            message = "lies inside the rule's own inbox by way of a symbolic link: what is in it would be taken as new"
+            yield ("rule", n, key), message, f'write {key} = "{path}"'
 
 
 def _daemon_folder(
