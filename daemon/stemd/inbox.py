@@ -10,12 +10,13 @@ from typing import TYPE_CHECKING, Final
 from stemd.files.companions import base_of, kind_of
 from stemd.files.marker import is_marker, vouched_for
 from stemd.files.wanted import ignored, wanted
-from stemd.model import Arrival, Stat
+from stemd.model import OWN_FOLDERS, Arrival, Stat
 from stemd.model.album import album_of, track_order
 from stemd.mounts import UNKNOWN, FileSystem, filesystem
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Mapping
+    from pathlib import Path
 
     from stemd.model import Rule
 
@@ -59,10 +60,11 @@ class Sighting:
     clock: float
 
 
-def look(rule: Rule, now: float, moved: Callable[[], None] = lambda: None) -> Look:
+def look(rule: Rule, now: float, moved: Callable[[], None] = lambda: None, once_own: Iterable[Path] = ()) -> Look:
     """List a rule's inbox with all its sub-folders. Never raises: an inbox that cannot be listed is offline.
 
     moved: called at every step forward, for a listing may take minutes on a slow share.
+    once_own: folders that were the daemon's by another configuration; what it left in them is no recording.
     """
     files: dict[bytes, Stat] = {}
     markers: dict[bytes, Stat] = {}
@@ -73,7 +75,8 @@ def look(rule: Rule, now: float, moved: Callable[[], None] = lambda: None) -> Lo
     try:
         info = rule.inbox.stat()
         disk = filesystem(rule.inbox)
-        skipped = frozenset(os.fsencode(folder) for folder in rule.own_folders)
+        default = [rule.inbox / name for name in OWN_FOLDERS.values()]
+        skipped = frozenset(os.fsencode(folder) for folder in (*rule.own_folders, *default, *once_own))
         for path, entry in _walk(root, skipped, unreadable, moved):
             with _without_what_hides(path, unreadable):
                 if entry.is_symlink():

@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 from rich.console import Console
 from surroundings import RULE, TOP, noise, record
-from workers import FakeWorkers
+from workers import FakeWorkers, FlaggingWorkers
 
 from stemd.commands.show import _status_lines
 from stemd.commands.show import jobs as list_jobs
@@ -20,7 +20,7 @@ from stemd.commands.submit import submit
 from stemd.commands.watch import picture
 from stemd.config import load
 from stemd.inbox import stat_of
-from stemd.ledger import albums, jobs, open_for_writing, stopping
+from stemd.ledger import albums, jobs, open_for_asking, open_for_writing, stopping
 from stemd.model import Arrival, Change, Stage, Stat, Status
 from stemd.service.daemon import Service
 from stemd.status import status
@@ -101,6 +101,27 @@ def daemon(tmp_path):
         return Service(load(tmp_path / "config.toml"), once=True, pool=FakeWorkers()).run()
 
     return work
+
+
+@pytest.mark.parametrize("before", ["", 'review = "in/hear"\nfailed = "in/bad"\narchive = "in/old"\n'])
+def test_what_lies_in_the_folders_of_an_earlier_configuration_is_not_taken(tmp_path, before):
+    """Stems that wait for a listener, files that could not be used, archived sources."""
+
+    def work(folders: str, network: FakeWorkers) -> list[tuple[str, Status]]:
+        (tmp_path / "config.toml").write_text(CONFIG + folders)
+        Service(load(tmp_path / "config.toml"), once=True, pool=network).run()
+        ledger = open_for_asking(tmp_path / "state")
+        found = [(os.fsdecode(job.name), job.status) for job in jobs.select(ledger)]
+        ledger.close()
+        return sorted(found)
+
+    tone(tmp_path / "in/good.wav", 1)
+    work(before, FakeWorkers())
+    tone(tmp_path / "in/doubted.wav", 2)
+    (tmp_path / "in/no sound.wav").write_text("nothing")
+    found = work(before, FlaggingWorkers())
+    assert found == [("doubted.wav", Status.HELD), ("good.wav", Status.DONE), ("no sound.wav", Status.FAILED)]
+    assert work('review = "hear"\nfailed = "bad"\narchive = "old"\n', FlaggingWorkers()) == found
 
 
 def test_a_submitted_file_is_marked_where_the_rule_wants_it(tmp_path):

@@ -2,6 +2,7 @@
 
 import os
 import time
+from dataclasses import replace
 from itertools import pairwise
 from pathlib import Path
 
@@ -145,6 +146,16 @@ def test_lists_recordings_with_their_sub_folders_and_ignores_the_rest(tmp_path):
     assert sorted(seen.files) == sorted(root + name for name in wanted)
     assert sorted(seen.links) == [root + b"link.wav", root + b"loop"]
     assert not seen.offline
+
+
+def test_folders_that_are_the_daemons_by_default_or_were_by_another_configuration_hold_no_recordings(tmp_path):
+    inbox = tmp_path / "in"
+    for name in ("_done", "_failed", "_review/song", "checked/song", "album/checked"):
+        (inbox / name).mkdir(parents=True)
+        (inbox / name / "vocals.wav").write_bytes(b"x")
+    elsewhere = {key: tmp_path / key for key in ("review", "failed", "archive")}
+    seen = look(replace(rule(inbox), **elsewhere), 0.0, once_own=[inbox / "checked"])
+    assert list(seen.files) == [os.fsencode(inbox / "album/checked/vocals.wav")]
 
 
 def test_a_marker_vouches_for_the_version_before_it(tmp_path):

@@ -28,7 +28,7 @@ class Share:
     def __init__(self):
         self.step, self.stepped, self.done = threading.Event(), threading.Event(), False
 
-    def look(self, rule, at, moved):
+    def look(self, rule, at, moved, once_own):
         while not self.done:
             self.step.wait(10)
             self.step.clear()
@@ -106,10 +106,21 @@ def test_a_folder_that_cannot_be_looked_into_is_told(tmp_path, clock):
     inboxes.close()
 
 
+def test_folders_of_an_earlier_configuration_are_told(tmp_path):
+    own = {"review": tmp_path / "in/_review", "failed": tmp_path / "failed", "archive": tmp_path / "done"}
+    rule = Rule(name="songs", inbox=tmp_path / "in", outbox=tmp_path / "out", **own)
+    inboxes = Inboxes(30, lambda _: None)
+    inboxes.once_own = frozenset({*own.values(), tmp_path / "in/_done", tmp_path / "in", tmp_path / "other"})
+    with captured("INFO") as lines:
+        inboxes.follow([rule], lambda _: [])
+    assert [line.partition(" was once for review")[0] for line in lines] == [str(tmp_path / "in/_done")]
+    inboxes.close()
+
+
 @contextlib.contextmanager
-def captured():
-    """The warnings that are logged meanwhile."""
+def captured(level="WARNING"):
+    """What is logged meanwhile, from this level on."""
     lines = []
-    sink = logger.add(lines.append, level="WARNING", format="{message}")
+    sink = logger.add(lines.append, level=level, format="{message}")
     yield lines
     logger.remove(sink)

@@ -7,6 +7,7 @@ from functools import partial
 from typing import TYPE_CHECKING, Final
 
 from stemd import patience
+from stemd.model import OWN_FOLDERS
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Sequence
@@ -15,14 +16,13 @@ if TYPE_CHECKING:
     from stemd.config.tables import Mistake
     from stemd.model import Rule
 
-_OWN = {"review": "_review", "failed": "_failed", "archive": "_done"}
 _PATIENCE: Final = 5.0
 """Seconds for all folders together: a sleeping disk wakes in them. A share that hangs on keeps its links unfollowed."""
 
 
 def overlaps(rules: Sequence[tuple[int, Rule]], state_dir: Path, models: Path | None) -> Iterator[Mistake]:
     """Say which folders would feed the daemon its own work. rules: with their places in the file."""
-    named = {(n, key): getattr(rule, key) for n, rule in rules for key in ("inbox", "outbox", *_OWN)}
+    named = {(n, key): getattr(rule, key) for n, rule in rules for key in ("inbox", "outbox", *OWN_FOLDERS)}
     links_followed = _followed({state_dir, *named.values(), *([models] if models else [])})
     real = {place: links_followed[folder] for place, folder in named.items()}
     for n, rule in rules:
@@ -59,7 +59,7 @@ def _outbox(n: int, m: int, other: Rule, real: dict[tuple[int, str], str]) -> It
 
 def _own(n: int, rule: Rule, m: int, other: Rule, real: dict[tuple[int, str], str]) -> Iterator[Mistake]:
     """Review, failed and archive may lie inside the rule's own inbox, nowhere else that is watched or delivered to."""
-    for key, name in _OWN.items():
+    for key, name in OWN_FOLDERS.items():
         if getattr(rule, key) == rule.inbox / name:
             continue  # the default: if it is wrong, the inbox is, and that is told
         place = ("rule", n, key)
@@ -77,7 +77,7 @@ def _own(n: int, rule: Rule, m: int, other: Rule, real: dict[tuple[int, str], st
 def _in_disguise(n: int, rule: Rule, real: dict[tuple[int, str], str]) -> Iterator[Mistake]:
     """Review, failed and archive inside the inbox are told from the recordings there by their paths, as written."""
     inbox = real[n, "inbox"]
-    for key in _OWN:
+    for key in OWN_FOLDERS:
         mine = real[n, key]
         if _relation(mine, inbox) != "lies inside":
             continue

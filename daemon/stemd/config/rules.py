@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 from stemd.config import names, sound, tables
 from stemd.config.problems import shown
-from stemd.model import Rule
+from stemd.model import OWN_FOLDERS, Rule
 from stemd.model.presets import PRESETS
 
 if TYPE_CHECKING:
@@ -23,7 +23,6 @@ if TYPE_CHECKING:
 
 RULE_HOMES = {field.name: "it belongs in a [[rule]], or in [defaults] for all of them" for field in fields(Rule)}
 _NEEDED = ("name", "inbox", "outbox")
-_OWN = {"review": "_review", "failed": "_failed", "archive": "_done"}
 _NESTED = ("quality", "hook")
 _EXAMPLES = {"name": 'name = "karaoke"', "inbox": 'inbox = "/srv/nas/in"', "outbox": 'outbox = "/srv/nas/out"'}
 
@@ -115,7 +114,7 @@ def _table(
     if absent:
         homes |= dict.fromkeys(absent, "every [[rule]] has its own")
     values, mistakes = tables.check(Rule, table, place, homes, absent)
-    for key in {"inbox", "outbox", *_OWN} & values.keys():
+    for key in {"inbox", "outbox", *OWN_FOLDERS} & values.keys():
         try:
             values[key] = tables.absolute(values[key], base)
         except ValueError as error:
@@ -127,7 +126,7 @@ def _table(
 def _rule(keys: _Keys) -> Rule:
     """Make the rule. What it lacks is empty: an incomplete rule is still checked, to tell all mistakes at once."""
     values: dict[str, Any] = {"name": "", "inbox": Path(), "outbox": Path(), **keys.merged()}
-    for key, folder in _OWN.items():
+    for key, folder in OWN_FOLDERS.items():
         values.setdefault(key, values["inbox"] / folder)
     for key in _NESTED:
         values[key] = tables.nested(Rule, key)(**values.get(key, {}))

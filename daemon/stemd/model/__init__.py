@@ -19,7 +19,7 @@ from stemd.model.outcome import (
     Withdrawn,
 )
 from stemd.model.result import Result, effective
-from stemd.model.rule import Hook, Recipe, Rule, Thresholds
+from stemd.model.rule import OWN_FOLDERS, Hook, Recipe, Rule, Thresholds
 from stemd.model.sound import Mix, ModelCard, Source
 
 __all__ = [
@@ -27,6 +27,7 @@ __all__ = [
     "HOOK_CODES",
     "MEMORY_CODES",
     "MODEL_CODES",
+    "OWN_FOLDERS",
     "Arrival",
     "Artifact",
     "Change",

@@ -6,7 +6,7 @@ import hashlib
 import json
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
-from typing import Annotated, Literal, TypeAlias
+from typing import Annotated, Final, Literal, TypeAlias
 
 from annotated_types import Ge, Gt, Le, Lt, MinLen
 
@@ -17,6 +17,9 @@ Clip: TypeAlias = Literal["joint", "rescale", "clamp", "none"]
 Precision: TypeAlias = Literal["auto", "float32"]
 Residual: TypeAlias = Literal["minus", "add"]
 Metric: TypeAlias = Literal["bleed", "reverse", "null", "seam", "dc", "clipping", "length", "nan"]
+
+OWN_FOLDERS: Final = {"review": "_review", "failed": "_failed", "archive": "_done"}
+"""The daemon's folders of a rule, by their keys: what they are called in the inbox unless they are named."""
 
 
 @dataclass(frozen=True, slots=True)

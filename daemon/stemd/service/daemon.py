@@ -24,7 +24,7 @@ from stemd.results import beside
 from stemd.service import answers
 from stemd.service import live as describe
 from stemd.service.endings import Endings
-from stemd.service.folders import left_over, prepare, tidy
+from stemd.service.folders import left_over, own_ever, prepare, remember_own, tidy
 from stemd.service.heartbeat import Heartbeat
 from stemd.service.hooks import Called, Hooks
 from stemd.service.inboxes import Inboxes, summary
@@ -124,6 +124,7 @@ class Service:
         self._exit.callback(lock.release)
         self.ledger = open_for_writing(self.state)
         self._exit.callback(self.ledger.close)
+        remember_own(self.ledger, self.settings)
         now = time.time()
         for job in jobs.recover(self.ledger, now):
             if job.code == "interrupted":
@@ -366,9 +367,11 @@ class Service:
         if settings.daemon.state_dir != self.state:
             raise StemdError("restart", "another state_dir needs a restart", "run: systemctl restart stemd")
         prepare(settings)
+        remember_own(self.ledger, settings)
 
     def _follow_inboxes(self) -> None:
         self.inboxes.rescan = self.settings.daemon.rescan
+        self.inboxes.once_own = own_ever(self.ledger)
         self.inboxes.follow(self.settings.rules, lambda rule: arrivals.known(self.ledger, rule))
 
     def _shut_down(self) -> None:

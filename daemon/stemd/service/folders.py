@@ -1,26 +1,29 @@
-"""The daemon's folders: made at start-up, tidied of what a dead daemon left, kept within their limit."""
+"""The daemon's folders: made at start-up, remembered, tidied of what a dead daemon left, kept within their limit."""
 
 from __future__ import annotations
 
+import json
+import os
 from functools import partial
-from typing import TYPE_CHECKING
+from pathlib import Path
+from typing import TYPE_CHECKING, Final
 
 from loguru import logger
 
 from stemd import patience
 from stemd.errors import StemdError
 from stemd.files import drop_tree
-from stemd.ledger import jobs
+from stemd.ledger import facts, jobs
 from stemd.model import Status
 from stemd.results import REPORT, put_by
 from stemd.stages import deliver
 
 if TYPE_CHECKING:
-    from pathlib import Path
-
     from stemd.config import Settings
     from stemd.ledger import Ledger
     from stemd.model import Job
+
+_OWN: Final = "own-folders"
 
 
 def prepare(settings: Settings) -> None:
@@ -51,6 +54,19 @@ def _make(folder: Path, home: Path) -> None:
         folder.mkdir(parents=folder.is_relative_to(home), exist_ok=True)
     except OSError as fault:
         logger.warning("the folder {} is not there and cannot be made: {}", folder, fault.strerror)
+
+
+def own_ever(ledger: Ledger) -> frozenset[Path]:
+    """Give the review, failed and archive folders that rules ever had, as `remember_own` was told."""
+    return frozenset(map(Path, json.loads(facts.setting(ledger, _OWN, "[]"))))
+
+
+def remember_own(ledger: Ledger, settings: Settings) -> None:
+    """Keep the rules' review, failed and archive folders over every change of the configuration. Raises LedgerFull."""
+    before = own_ever(ledger)
+    ever = before.union(*(rule.own_folders for rule in settings.rules))
+    if ever != before:
+        facts.remember(ledger, _OWN, json.dumps(sorted(map(os.fspath, ever))))
 
 
 def put_away(folder: Path, results: Path, job: Job) -> None:

@@ -17,6 +17,7 @@ from stemd.watch import Watch
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping
+    from pathlib import Path
 
     from stemd.model import Arrival, Rule, Stat
     from stemd.mounts import FileSystem
@@ -57,12 +58,13 @@ class Inbox:
 class Inboxes:
     """All inboxes. Its methods are called by the daemon's thread; only `wake` may come from another.
 
-    rescan: seconds between looks at a local inbox.
+    rescan: seconds between looks at a local inbox. once_own: as `look` has it.
     """
 
     def __init__(self, rescan: float, post: Callable[[Look | str], None]) -> None:
         """rescan: as above. post: told a finished look or a woken rule."""
         self.rescan = rescan
+        self.once_own: frozenset[Path] = frozenset()
         self._post = post
         self._watch = Watch(post)
         self.all: dict[str, Inbox] = {}
@@ -81,6 +83,15 @@ class Inboxes:
             else:
                 self._watch.leave(name)
                 self.all[name] = Inbox(rule, dict(known(name)))
+            self._tell_left_alone(rule)
+
+    def _tell_left_alone(self, rule: Rule) -> None:
+        for folder in sorted(self.once_own.difference(rule.own_folders)):
+            if rule.inbox in folder.parents:
+                logger.bind(rule=rule.name).info(
+                    "{} was once for review, failed or archive and is left alone; new recordings go to other folders",
+                    folder,
+                )
 
     def wake(self, rule: str, now: float) -> None:
         """Look at a rule's inbox soon."""
@@ -101,7 +112,7 @@ class Inboxes:
         def moved() -> None:
             inbox.looking = time.monotonic()
 
-        self._post(look(inbox.rule, time.monotonic(), moved))
+        self._post(look(inbox.rule, time.monotonic(), moved, self.once_own))
 
     def receive(self, seen: Look, now: float) -> list[Arrival]:
         """Take in a finished look; returns the arrivals that are settled."""
