@@ -308,6 +308,51 @@ def test_at_most_two_jobs_are_normalised_ahead_and_a_few_taken():
     assert started(choose([*waiting[:2], *taken[:3], job(20, Stage.TAKE)], running, machine(), NOW)) == [20]
 
 
+@pytest.mark.parametrize("priority, starts", [(1, [30]), (0, []), (-1, [])])
+def test_jobs_of_lower_priority_keep_no_place_that_an_urgent_one_needs(priority, starts):
+    running = [Promise(9, "a", Stage.SEPARATE, Need(2 * GIB), rung("cpu"))]
+    normalised = [job(n, Stage.SEPARATE) for n in (1, 2)]
+    taken = [job(n, Stage.NORMALISE) for n in range(10, 14)]
+    new = job(30, Stage.TAKE, "b", priority=priority)
+    assert started(choose([*normalised, *taken, new], running, machine(), NOW)) == starts
+    new = replace(new, stage=Stage.NORMALISE)
+    assert started(choose([*normalised, *taken, new], running, machine(), NOW)) == starts
+    copying = [*running, Promise(40, "a", Stage.TAKE)]
+    places = 2 if priority == 1 else 8
+    new = replace(new, stage=Stage.TAKE)
+    assert choose([*normalised, *taken, new], copying, machine(), NOW).waits[30] == f"{places} jobs before it"
+
+
+def test_urgent_jobs_have_as_many_places_as_others_and_hold_those_up():
+    running = [Promise(n, "a", Stage.TAKE, priority=5, hangs=n > 1) for n in (1, 2, 3, 4)]
+    taken = [job(n, Stage.NORMALISE, "b", priority=5) for n in (10, 11, 12)]
+    waiting = [*taken, job(20, Stage.TAKE, "c", priority=5), job(21, Stage.TAKE, "d")]
+    assert started(choose(waiting, running, machine(), NOW, limits=Limits(cpu_jobs=2, ahead=0))) == []
+    assert started(choose(waiting[1:], running, machine(), NOW, limits=Limits(cpu_jobs=2, ahead=0))) == [20]
+
+
+def test_an_urgent_recording_waits_for_the_separation_that_runs_and_no_other():
+    stage, rule = dict.fromkeys(range(10), Stage.TAKE), dict.fromkeys(range(10), "bulk")
+    running: list[Promise] = []
+    plan, separated = Plan(), []
+    for tick in range(120):
+        if tick == 25:
+            stage[99], rule[99] = Stage.TAKE, "urgent"
+        waiting = [
+            job(number, at, rule[number], priority=9 if number == 99 else 0)
+            for number, at in stage.items()
+            if number not in {promise.job for promise in running}
+        ]
+        plan = choose(waiting, running, machine(), NOW, before=plan)
+        running += [start.promise() for start in plan.starts]
+        for promise in [promise for promise in running if not promise.rung or tick % 20 == 0]:
+            running.remove(promise)
+            separated += [promise.job] if promise.rung else []
+            following = promise.stage.following
+            stage.pop(promise.job) if following is None else stage.update({promise.job: following})
+    assert separated[:4] == [0, 1, 99, 2]
+
+
 def test_a_rule_whose_jobs_cannot_run_does_not_keep_other_rules_out():
     stuck = [job(n, options=(card(vram=9),)) for n in (1, 2)]
     waiting = [*stuck, job(3, Stage.NORMALISE), job(4, Stage.NORMALISE, "b")]

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 from stemd.model import Need, Stage
 from stemd.planner.engines import Engines
 from stemd.planner.facts import Gate, Limits, Plan, Start, worker
+from stemd.planner.intake import Intake, at_least
 from stemd.planner.order import by_stage, in_turn
 from stemd.planner.room import Room
 
@@ -75,10 +76,11 @@ class _Draft:
         self.hanging = {(LANE.get(promise.stage), promise.rule): promise.job for promise in running if promise.hangs}
         self.slots = Counter(LANE.get(promise.stage, "engine") for promise in moving)
         self.places = sum(promise.stage in _BEFORE_ENGINE for promise in running)
-        # What stands between inbox and engine: in all (without jobs that cannot go on), and of each rule.
-        self.ahead = Counter(promise.rule for promise in running if promise.stage is Stage.NORMALISE)
-        self.taken = Counter(promise.rule for promise in moving if promise.stage is Stage.TAKE)
-        self.stuck = Counter[Stage]()
+        self.queued = Counter[int]()  # on the way to the engine as well, by their priority
+        self.intakes = {Stage.NORMALISE: Intake(self.limits.ahead), Stage.TAKE: Intake(self.limits.taken)}
+        for promise in running:
+            if promise.stage is Stage.NORMALISE or (promise.stage is Stage.TAKE and not promise.hangs):
+                self.intakes[promise.stage].add(promise.rule, promise.priority)
 
     def plan(self) -> Plan:
         """Freeze it."""
@@ -94,7 +96,7 @@ class _Draft:
             return
         decide = self._with_engine if stage in _ON_ENGINE else self._without_engine
         for index, candidate in enumerate(candidates):
-            if stage is Stage.TAKE and self._intake_is_full():
+            if stage is Stage.TAKE and self._nothing_is_copied(candidate.priority):
                 self._line_up(candidates[index:])
                 return
             if candidate.due > self.now:
@@ -115,7 +117,7 @@ class _Draft:
             self.impossible[candidate.job] = verdict.reason
             self._wait(candidate, verdict.reason, stuck=True)
         elif verdict.option is None:
-            reason = verdict.reason or self._place()
+            reason = verdict.reason or self._place(candidate)
             self._wait(candidate, reason, stuck=bool(verdict.reason), folder=verdict.folder)
         else:
             need = Need(verdict.option.need.ram, verdict.option.need.vram, candidate.need.disk)
@@ -127,8 +129,10 @@ class _Draft:
         if hanging is not None:
             self._wait(candidate, f"job {hanging} stands still: does the share of its rule hang?", stuck=True)
             return
-        if self.slots[lane] >= self.limits.cpu_jobs or not self._near_enough(candidate):
-            self._wait(candidate, self._place(lane))
+        intake = self.intakes.get(candidate.stage)
+        too_far = intake is not None and not intake.open_to(candidate.rule, candidate.priority)
+        if self.slots[lane] >= self.limits.cpu_jobs or too_far:
+            self._wait(candidate, self._place(candidate, lane))
             return
         lack = self.room.lack(candidate.need, worker(candidate.stage, None))
         if lack:
@@ -139,61 +143,52 @@ class _Draft:
         self.slots[lane] += 1
         self._start(candidate, candidate.need, None)
 
-    def _near_enough(self, candidate: Candidate) -> bool:
-        """Whether the job would not run too far ahead of the engines.
-
-        Jobs that cannot go on count for their own rule only: they must not keep other rules' files out.
-        """
-        if candidate.stage is Stage.NORMALISE:
-            counts, most, stuck = self.ahead, self.limits.ahead, self.stuck[Stage.SEPARATE]
-        elif candidate.stage is Stage.TAKE:
-            counts, most, stuck = self.taken, self.limits.taken, self.stuck[Stage.NORMALISE]
-        else:
-            return True
-        return counts[candidate.rule] < most and counts.total() - stuck < most
-
     def _start(self, candidate: Candidate, need: Need, rung: Rung | None) -> None:
         self.room.take(need, worker(candidate.stage, rung))
-        self.starts.append(Start(candidate.job, candidate.rule, candidate.stage, need, rung, candidate.key))
+        self.starts.append(
+            Start(candidate.job, candidate.rule, candidate.stage, need, rung, candidate.key, candidate.priority)
+        )
         self.turn += 1
         self.served[candidate.stage, candidate.rule] = self.turn
         if candidate.key:
             self.keys[candidate.key] = candidate.job
-        if candidate.stage is Stage.NORMALISE:
-            self.ahead[candidate.rule] += 1
-        elif candidate.stage is Stage.TAKE:
-            self.taken[candidate.rule] += 1
+        if intake := self.intakes.get(candidate.stage):
+            intake.add(candidate.rule, candidate.priority)
         self.places += candidate.stage in _BEFORE_ENGINE
 
     def _wait(self, candidate: Candidate, reason: str, *, stuck: bool = False, folder: Path | None = None) -> None:
         self.waits[candidate.job] = reason
         if folder:
             self.full[folder] = reason
-        self.places += candidate.stage in _BEFORE_ENGINE
+        self.queued[candidate.priority] += candidate.stage in _BEFORE_ENGINE
         if candidate.stage is Stage.TAKE:
             return
         if not stuck:
             # It will go on: what it still has to write is not given to files that are not begun.
             self.room.take_disk(candidate.need.disk)
-        self.stuck[candidate.stage] += stuck
         if candidate.stage is Stage.SEPARATE:
-            self.ahead[candidate.rule] += 1
+            self.intakes[Stage.NORMALISE].add(candidate.rule, candidate.priority, stuck=stuck)
         elif candidate.stage is Stage.NORMALISE:
-            self.taken[candidate.rule] += 1
+            self.intakes[Stage.TAKE].add(candidate.rule, candidate.priority, stuck=stuck)
 
-    def _intake_is_full(self) -> bool:
-        """Whether no file of any rule is copied any more, for now."""
-        enough = self.taken.total() - self.stuck[Stage.NORMALISE] >= self.limits.taken
-        return enough or self.slots["take"] >= self.limits.cpu_jobs
+    def _nothing_is_copied(self, priority: int) -> bool:
+        """Whether no file of any rule of this priority, or of a lower one, is copied any more, for now."""
+        return self.intakes[Stage.TAKE].full(priority) or self.slots["take"] >= self.limits.cpu_jobs
 
     def _line_up(self, candidates: list[Candidate]) -> None:
         """Give everybody behind a full intake a place: the short way for thousands of files."""
-        for place, candidate in enumerate(candidates, self.places):
-            self.waits[candidate.job] = _before(place) if candidate.due <= self.now else _later(candidate, self.now)
+        ahead = {priority: self._ahead(priority) for priority in {candidate.priority for candidate in candidates}}
+        for index, candidate in enumerate(candidates):
+            place = _before(ahead[candidate.priority] + index)
+            self.waits[candidate.job] = place if candidate.due <= self.now else _later(candidate, self.now)
 
-    def _place(self, lane: str = "") -> str:
+    def _ahead(self, priority: int) -> int:
+        """How many jobs on the way to the engine come before one of this priority that is planned now."""
+        return self.places + at_least(self.queued, priority)
+
+    def _place(self, candidate: Candidate, lane: str = "") -> str:
         """Say how many jobs come first: in the lane, or on the way to the engine."""
-        on_the_way = 0 if lane == "deliver" else self.places
+        on_the_way = 0 if lane == "deliver" else self._ahead(candidate.priority)
         return _before(max(on_the_way, self.slots[lane]))
 
 

@@ -67,6 +67,7 @@ class Promise:
     pid: int | None = None
     key: str = ""
     hangs: bool = False
+    priority: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -82,7 +83,8 @@ class Limits:
     """How much may go on at once.
 
     cpu_jobs: slots of each lane (take | normalise, check | deliver, retire).
-    ahead: jobs normalised, or being normalised, in advance of the engines. taken: jobs copied in advance of that.
+    ahead: jobs normalised, or being normalised, in advance of the engines. taken: jobs copied in advance of that. Both
+    are counted without jobs of lower priority.
     patience: seconds for which every graphics card must have been too full before a job falls back to the CPU.
     """
 
@@ -116,6 +118,7 @@ class Start:
     need: Need
     rung: Rung | None = None
     key: str = ""
+    priority: int = 0
 
     @property
     def worker(self) -> str:
@@ -124,7 +127,7 @@ class Start:
 
     def promise(self, pid: int | None = None, *, hangs: bool = False) -> Promise:
         """Put it down as running."""
-        return Promise(self.job, self.rule, self.stage, self.need, self.rung, pid, self.key, hangs)
+        return Promise(self.job, self.rule, self.stage, self.need, self.rung, pid, self.key, hangs, self.priority)
 
 
 @dataclass(frozen=True, slots=True)
