@@ -61,7 +61,7 @@ def _file(file: Mapping[str, Any]) -> dict[str, Any]:
 
 def _recipe(job: Job, rule: Rule, separation: Mapping[str, Any]) -> dict[str, Any]:
     """What the stems were made by, and the digest under which the job was admitted; a further result has its own."""
-    settings = separation.get("settings", dataclasses.asdict(rule.recipe))
+    settings: dict[str, Any] = separation.get("settings", dataclasses.asdict(rule.recipe))
     digest = rule.recipe.digest_with(separation.get("digest", "")) if job.preset else job.recipe
     return settings | {"digest": digest}
 
