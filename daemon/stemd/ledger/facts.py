@@ -15,7 +15,7 @@ def artifacts(ledger: Ledger, job: int) -> list[Artifact]:
     """Give the files that a job left for the user, result by result."""
     table = ledger.artifact
     query = table.select().where(table.job == job).order_by(table.result, table.path)
-    return [Artifact(bytes(row["path"]), row["sha256"], row["size"], row["result"]) for row in rows(query)]
+    return [Artifact(bytes(row["path"]), row["sha256"], row["bytes"], row["result"]) for row in rows(query)]
 
 
 def measurements(ledger: Ledger, newest: int = 1000) -> Iterator[Measurement]:

@@ -157,7 +157,8 @@ def _keep_facts(ledger: Ledger, job: Job, facts: Finished, now: float) -> None:
     if facts.artifacts is not None:
         ledger.artifact.delete().where(ledger.artifact.job == job.id).execute()
         for artifact in facts.artifacts:
-            ledger.artifact.insert(job=job.id, **asdict(artifact)).execute()
+            columns = asdict(artifact)
+            ledger.artifact.insert(job=job.id, bytes=columns.pop("size"), **columns).execute()
     if facts.path and facts.stat is not None:
         _forget_or_follow(ledger, job, facts)
     if facts.hearing is not None:

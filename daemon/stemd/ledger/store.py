@@ -41,7 +41,7 @@ COLUMNS = {
     ),
     "arrival": ("rule", "path", "size", "mtime_ns", "ctime_ns", "seen", "job"),
     "event": ("id", "at", "job", "stage", "status", "text", "code"),
-    "artifact": ("job", "path", "sha256", "size", "result"),
+    "artifact": ("job", "path", "sha256", "bytes", "result"),
     "request": ("id", "at", "who", "verb", "job", "details", "answered", "ok", "answer"),
     "measurement": (
         "at", "job", "model", "device", "precision", "batch", "segment", "peak_ram", "peak_vram",
