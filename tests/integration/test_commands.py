@@ -5,6 +5,7 @@ import os
 import time
 
 import pytest
+from typer.main import get_command
 from typer.testing import CliRunner
 
 from stemd.cli import app
@@ -89,6 +90,21 @@ def test_models_are_looked_for_where_the_configuration_says(tmp_path, words):
     wrong.write_text("[[rule")
     words = [str(tmp_path / word) if word in {"x.wav", "y"} else word for word in words]
     assert refusal(*words, "-c", wrong).code == "config"
+
+
+def leaves(command, *above):
+    inside = getattr(command, "commands", None)
+    if inside is None:
+        yield above, command
+    for name, below in (inside or {}).items():
+        yield from leaves(below, *above, name)
+
+
+def test_every_command_takes_the_configuration():
+    commands = dict(leaves(get_command(app)))
+    assert {("demo",), ("measure",), ("config", "presets"), ("review", "show")} <= commands.keys()
+    without = [name for name, command in commands.items() if not any("-c" in each.opts for each in command.params)]
+    assert without == []
 
 
 def test_names_do_not_steer_a_terminal(config, tmp_path):

@@ -49,7 +49,7 @@ def show(config: ConfigPath = None) -> None:
 
 
 @app.command()
-def presets() -> None:
+def presets(_config: ConfigPath = None) -> None:
     """Print the presets and the keys that each sets; a rule's own key wins."""
     for name, keys in PRESETS.items():
         typer.echo(f"{name}: {PURPOSES[name]}")

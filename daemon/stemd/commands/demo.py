@@ -16,6 +16,7 @@ from rich.console import Console
 from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
 
 from stemd import live
+from stemd.commands.common import ConfigPath
 from stemd.commands.submit import place
 from stemd.config import load
 from stemd.demo import MODEL, SONG
@@ -58,6 +59,7 @@ def demo(
     folder: Annotated[
         Path | None, typer.Option("--folder", help="A new folder to work in; default: a temporary one.")
     ] = None,
+    _config: ConfigPath = None,
 ) -> None:
     """Separate the built-in song, from inbox to outbox, and show what came of it."""
     signal.signal(signal.SIGTERM, signal.default_int_handler)  # the daemon goes with us, however we are ended

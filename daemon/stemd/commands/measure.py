@@ -12,6 +12,7 @@ from typing import Annotated, Any
 import typer
 
 from stemd.children import Worker
+from stemd.commands.common import ConfigPath
 from stemd.errors import StemdError
 
 
@@ -27,9 +28,12 @@ def measure(  # noqa: PLR0917 - a command has as many parameters as options
     picture: Annotated[Path | None, typer.Option("--picture", help="Draw the findings into this PNG file.")] = None,
     report: Annotated[Path | None, typer.Option("--report", help="A folder for quality.json and quality.png.")] = None,
     as_json: Annotated[bool, typer.Option("--json", help="Print the report as JSON.")] = False,
+    _config: ConfigPath = None,
 ) -> None:
     """Measure stems from any tool: levels, faults, and vocal bleed with the seconds where it is heard."""
-    question = asked(mix, vocals, accompaniment, stem or [], picture, report, threshold) | {"ignore": ignore or []}
+    question = asked(mix, vocals, accompaniment, stem or [], picture, report, threshold) | {
+        "ignore": ignore or []
+    }
     worker = Worker("stemd.quality", "quality check")
     try:
         answer = worker.ask(question, stop=threading.Event(), on_progress=_bar(quiet=as_json))
