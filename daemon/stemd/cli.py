@@ -36,7 +36,7 @@ if TYPE_CHECKING:
 
 _USAGE: Final = (
     "config", "no-config", "usage", "unknown-model", "unknown-stem", "unknown-residual", "segment-too-long",
-    "unknown-device", "unknown-preset", "out-of-range", "no-models-folder",
+    "unknown-device", "unknown-preset", "out-of-range", "no-models-folder", "no-such-rule", "no-folder",
 )  # fmt: skip
 EXIT_CODES: Final[Mapping[str, int]] = {**dict.fromkeys(_USAGE, 2), "another-daemon": 75}
 _INTERRUPTED: Final = 130

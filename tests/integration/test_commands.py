@@ -8,7 +8,7 @@ import pytest
 from typer.main import get_command
 from typer.testing import CliRunner
 
-from stemd.cli import app
+from stemd.cli import EXIT_CODES, app
 from stemd.commands.common import user
 from stemd.errors import StemdError
 from stemd.ledger import jobs, open_for_writing
@@ -105,6 +105,20 @@ def test_every_command_takes_the_configuration():
     assert {("demo",), ("measure",), ("config", "presets"), ("review", "show")} <= commands.keys()
     without = [name for name, command in commands.items() if not any("-c" in each.opts for each in command.params)]
     assert without == []
+
+
+@pytest.mark.parametrize(
+    "words",
+    [
+        ("submit", "x.wav", "--rule", "nope"),
+        ("separate", "x.wav", "-o", "x.wav"),
+        ("measure", "x.wav", "--vocals", "x.wav", "--ignore", "nonsense"),
+    ],
+)
+def test_wrong_arguments_are_told_from_failures(config, monkeypatch, words):
+    monkeypatch.chdir(config.parent)
+    (config.parent / "x.wav").touch()
+    assert EXIT_CODES.get(refusal(*words).code) == 2
 
 
 def test_names_do_not_steer_a_terminal(config, tmp_path):

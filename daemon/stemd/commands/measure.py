@@ -7,13 +7,14 @@ import os
 import sys
 import threading
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated, Any, get_args
 
 import typer
 
 from stemd.children import Worker
 from stemd.commands.common import ConfigPath
 from stemd.errors import StemdError
+from stemd.model.rule import Metric
 
 
 def measure(  # noqa: PLR0917 - a command has as many parameters as options
@@ -32,7 +33,7 @@ def measure(  # noqa: PLR0917 - a command has as many parameters as options
 ) -> None:
     """Measure stems from any tool: levels, faults, and vocal bleed with the seconds where it is heard."""
     question = asked(mix, vocals, accompaniment, stem or [], picture, report, threshold) | {
-        "ignore": ignore or []
+        "ignore": _flags(ignore or [])
     }
     worker = Worker("stemd.quality", "quality check")
     try:
@@ -97,6 +98,14 @@ def _others(given: list[str]) -> dict[str, str]:
             raise StemdError("usage", f"--stem {each}: not a new NAME=PATH", "For example --stem drums=drums.wav.")
         stems[name] = _whole(Path(path))
     return stems
+
+
+def _flags(given: list[str]) -> list[str]:
+    known = get_args(Metric)
+    for each in given:
+        if each not in known:
+            raise StemdError("usage", f"--ignore: no flag is called {each!r}", f"Known: {', '.join(known)}.")
+    return given
 
 
 def _whole(path: Path) -> str:
