@@ -5,9 +5,7 @@
 
 from __future__ import annotations
 
-import os
 import sys
-from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Final
 
 import typer
@@ -29,6 +27,7 @@ from stemd.commands import (
     submit,
     web,
 )
+from stemd.commands.common import ConfigPath
 from stemd.errors import StemdError, Stopping
 
 if TYPE_CHECKING:
@@ -75,14 +74,12 @@ def _show_version(wanted: bool) -> None:
 
 @app.callback()
 def _everywhere(
-    path: Annotated[Path | None, typer.Option("--config", "-c", help="The configuration file.")] = None,
+    _config: ConfigPath = None,
     _version: Annotated[
         bool, typer.Option("--version", callback=_show_version, is_eager=True, help="Show the version.")
     ] = False,
 ) -> None:
     """Options before the command."""
-    if path is not None:
-        os.environ["STEMD_CONFIG"] = str(path)
 
 
 def main() -> None:

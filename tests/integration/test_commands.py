@@ -121,6 +121,23 @@ def test_wrong_arguments_are_told_from_failures(config, monkeypatch, words):
     assert EXIT_CODES.get(refusal(*words).code) == 2
 
 
+@pytest.mark.parametrize(
+    "words", [("-c", "gone.toml", "status"), ("status", "-c", "gone.toml"), ("-c", "gone.toml", "review", "list")]
+)
+def test_a_configuration_that_is_not_there_is_told_of_whoever_named_it(tmp_path, monkeypatch, words):
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.delenv("STEMD_CONFIG", raising=False)
+    assert "the option --config names it" in str(refusal(*words))
+    assert "STEMD_CONFIG" not in os.environ
+    monkeypatch.setenv("STEMD_CONFIG", "gone.toml")
+    assert "$STEMD_CONFIG names it" in str(refusal("status"))
+
+
+def test_the_configuration_named_after_the_command_wins(config):
+    assert run("-c", config.with_name("gone.toml"), "status", "-c", config).exit_code == 0
+    assert run("-c", config, "status").exit_code == 0
+
+
 def test_names_do_not_steer_a_terminal(config, tmp_path):
     ledger = open_for_writing(tmp_path / "state")
     name = b"a\x1b[2Jb\xc2\x9b1m.wav"

@@ -22,7 +22,15 @@ if TYPE_CHECKING:
 
     from stemd.model import Job
 
-ConfigPath = Annotated[Path | None, typer.Option("--config", "-c", help="The configuration file.", show_default=False)]
+
+def _or_before_the_command(context: typer.Context, option: Path | None) -> Path | None:
+    return option or context.find_root().params.get("_config")
+
+
+ConfigPath = Annotated[
+    Path | None,
+    typer.Option("--config", "-c", help="The configuration file.", show_default=False, callback=_or_before_the_command),
+]
 AsJson = Annotated[bool, typer.Option("--json", help="Print JSON.")]
 
 _ANSWER_WITHIN: Final = 15.0
