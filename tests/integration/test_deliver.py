@@ -283,6 +283,26 @@ def test_folders_of_the_inbox_are_kept_and_names_made_legal(studio: Studio, sour
     assert (studio.outbox / "Live_ 1999" / "CD1" / "AC_DC_" / "vocals.wav").exists()
 
 
+@pytest.mark.parametrize(
+    "names, vocals",
+    [
+        ("{track}/{rule} {stem}.{ext}", "rule vocals.wav"),
+        ("{track}/{track} - {stem}.{ext}", "song - vocals.wav"),
+        ("{track}/stems/{stem}.{ext}", "stems/vocals.wav"),
+        ("{track}/{stem}/{track}.{ext}", "vocals/song.wav"),
+        ("{model}-{stem}.{ext}", "demo-vocals.wav"),
+    ],
+)
+def test_a_tracks_own_folder_has_its_manifest_at_the_top(studio: Studio, source: Path, names: str, vocals: str) -> None:
+    outcome = deliver.run(studio.separated(source, GAINS, names=names))
+    assert isinstance(outcome, Finished)
+    manifest = studio.outbox / "song" / "manifest.json"
+    assert os.fsencode(manifest) == outcome.artifacts[-1].path
+    assert json.loads(manifest.read_bytes())["files"][0]["name"] == vocals
+    assert (manifest.parent / vocals).exists()
+    assert [path.name for path in studio.outbox.iterdir()] == ["song"]
+
+
 def test_flat_names_find_each_other_by_the_manifest(studio: Studio, source: Path) -> None:
     files = delivered(studio, source, names="{rule}/{track} [{stem}].{ext}")
     assert {path.name for path in files.values()} == {"song [vocals].wav", "song [drums].wav", "song [manifest].json"}

@@ -182,7 +182,7 @@ def _items(work: Work, shelf: Shelf, made: Made, film: Made | None, carried: Seq
     accompaniment = where[_accompaniment(stems)]
     beside = {each: _with_extension(accompaniment, each.kind) for each in carried if each.kind != NARRATION}
     items += [Item(each.file, place, each.sha256, each.size) for each, place in beside.items()]
-    place = _with_extension(where[_MANIFEST], ".json")
+    place = _manifest_place(where[_MANIFEST])
     file = made.folder / f"{_MANIFEST}-{shelf.what}.json"
     written = [{"stem": stem} | _told(made, stem, _relative(where[stem], place)) for stem in stems]
     if film is not None:
@@ -234,6 +234,13 @@ def _below(name: bytes) -> tuple[str, ...]:
 
 def _with_extension(place: Place, extension: str) -> Place:
     return dataclasses.replace(place, name=split(place.name)[0] + extension)
+
+
+def _manifest_place(place: Place) -> Place:
+    """At the top of the track's own folder, by a name that programs know; else by the template."""
+    if place.unit:
+        return dataclasses.replace(place, unit=place.unit[:1], name=f"{_MANIFEST}.json")
+    return _with_extension(place, ".json")
 
 
 def _relative(place: Place, manifest: Place) -> str:
