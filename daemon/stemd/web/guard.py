@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 COOKIE: Final = "stemd_token"
 CSRF_HEADER: Final = "X-Stemd-Csrf"
 _READING: Final = frozenset({"GET", "HEAD"})
-_OPEN: Final = frozenset({"/login", "/static/style.css"})
+_OPEN: Final = frozenset({"/login", "/static/style.css", "/static/icon.svg"})
 """What may be seen without the token."""
 
 _POLICY: Final = (
@@ -34,7 +34,7 @@ _SAID: Final = {
     "Content-Security-Policy": _POLICY,
     "X-Content-Type-Options": "nosniff",
     "X-Frame-Options": "DENY",
-    "Referrer-Policy": "no-referrer",
+    "Referrer-Policy": "same-origin",  # with "no-referrer" a browser sends the login's form with "Origin: null"
     "Cross-Origin-Resource-Policy": "same-origin",
     "Cross-Origin-Opener-Policy": "same-origin",
     "Permissions-Policy": "camera=(), microphone=(), geolocation=()",

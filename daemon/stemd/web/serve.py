@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from stemd.web.studio import Studio
 
 _SHORTEST: Final = 12
+_LATIN_1_ENDS: Final = "\xff"  # the last character that a header can carry
 _GRACE: Final = 3
 
 
@@ -31,7 +32,7 @@ def serve(studio: Studio, host: str, port: int) -> None:
 
 
 def check(host: str, token: str) -> None:
-    """Raise StemdError "usage" unless the address is this machine's own, or a token guards it."""
+    """Raise StemdError "usage" where a token is missing, too short, or cannot be carried by a request."""
     if not is_loopback(host) and not token:
         raise StemdError(
             "usage", f"{host} can be reached by others, which needs a token",
@@ -39,6 +40,11 @@ def check(host: str, token: str) -> None:
         )  # fmt: skip
     if token and len(token) < _SHORTEST:
         raise StemdError("usage", f"the token is shorter than {_SHORTEST} characters", "try: openssl rand -hex 16")
+    foreign = next((each for each in token if each > _LATIN_1_ENDS or not each.isprintable()), None)
+    if foreign is not None:
+        raise StemdError(
+            "usage", f"the token holds {foreign!a}, which no request can carry", "try: openssl rand -hex 16"
+        )
 
 
 class _Server(uvicorn.Server):

@@ -17,6 +17,7 @@ from stemd.model import Artifact, Finished, Held, Status
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(400)]
 PHONE = (390, 844)
+TOKEN = "correct-horse-battery"
 STEMD = Path(sys.executable).with_name("stemd")
 
 
@@ -33,9 +34,12 @@ def browser(tmp_path_factory):
 class Page:
     """The review pages of a house."""
 
-    def __init__(self, browser, house) -> None:
+    def __init__(self, browser, house, token: str = "") -> None:
         self.browser, self.house = browser, house
-        self._web = subprocess.Popen([STEMD, "web", "--port", "0"], cwd=house.home, stderr=subprocess.PIPE, text=True)
+        self._web = subprocess.Popen(
+            [STEMD, "web", "--port", "0"], cwd=house.home, stderr=subprocess.PIPE, text=True,
+            env=os.environ | {"STEMD_WEB_TOKEN": token},
+        )  # fmt: skip
         self.base = re.search(r"http://\S+[0-9]", self._web.stderr.readline())[0]
         browser.complaints.clear()
         browser.resize(1280, 800)
@@ -370,6 +374,22 @@ def test_after_a_click_by_mouse_space_plays(studio):
     browser.key(" ", "Space")
     browser.wait("Number(document.body.dataset.at) > 0.1")
     assert studio.pressed(".solo") == [True, False]
+
+
+def test_a_person_logs_in_with_the_token(browser, house):
+    house.record("a.wav")
+    house.start()
+    house.held(1)
+    page = Page(browser, house, TOKEN)
+    browser.open(page.base + "/")
+    browser.wait("location.pathname === '/login'")
+    browser.run(f"document.querySelector('input[name=token]').value = {TOKEN!r}")
+    browser.click("button.main")
+    browser.wait("location.pathname === '/'", 10)
+    page.review(1)
+    browser.click("#approve")
+    assert "job 1 is approved" in page.answer()
+    page.close()
 
 
 def test_a_name_that_is_markup_is_only_a_name(browser, house):

@@ -80,7 +80,8 @@ def test_a_person_enters_the_token_once(reading):
     wrong = client.post("/login", data={"token": "guess"})
     assert wrong.status_code == 401
     assert "set-cookie" not in wrong.headers
-    right = client.post("/login", data={"token": TOKEN})
+    assert client.get("/login").headers["referrer-policy"] == "same-origin"  # or browsers send "Origin: null"
+    right = client.post("/login", data={"token": TOKEN}, headers={"Origin": "http://studio.lan:8340"})
     assert (right.status_code, right.headers["location"]) == (303, "/")
     cookie = right.headers["set-cookie"].lower()
     assert "httponly" in cookie
@@ -103,6 +104,12 @@ def test_a_token_may_have_any_characters(reading, token):
     client = reading.client(token, "http://studio.lan:8340")
     assert client.post("/login", data={"token": token}).status_code == 303
     assert client.get("/api/status").status_code == 200
+
+
+@pytest.mark.parametrize("token", ["z\u0142oty-12345678", "\u201csmart quotes\u201d", "two\nlines of it"])
+def test_a_token_that_no_request_can_carry_is_refused_at_once(token):
+    with pytest.raises(StemdError, match="the token holds"):
+        check("127.0.0.1", token)
 
 
 @pytest.mark.parametrize("host", ["0.0.0.0", "::", "192.168.1.5", "studio.lan"])
