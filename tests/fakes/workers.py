@@ -5,18 +5,19 @@ import shutil
 import time
 from pathlib import Path
 
-from stemd.errors import Stopping
+from stemd.errors import EnvironmentFault, Stopping
 from stemd.model import ModelCard
 
 SOURCES = ("drums", "bass", "other", "vocals")
 
 
 class FakeWorkers:
-    """`seconds`: how long a separation takes, in ten steps with progress."""
+    """`seconds`: how long a separation takes, in ten steps with progress. missing: models that `check` refuses."""
 
     def __init__(self, seconds: float = 0.0) -> None:
         self.seconds = seconds
         self.processes: dict[str, int] = {}
+        self.missing: set[str] = set()
 
     def describe(self, model):
         return self.card(model)
@@ -24,6 +25,10 @@ class FakeWorkers:
     def card(self, model):
         digest = hashlib.sha256(model.encode()).hexdigest()
         return ModelCard(model, digest, SOURCES, 44100, 2, 1.0, dict.fromkeys(SOURCES, (0,)), "htdemucs", 1_000_000)
+
+    def check(self, model):
+        if model in self.missing:
+            raise EnvironmentFault("model-missing", f"model {model} is not on this machine yet", "fetch it")
 
     def separate(self, request, work, stall=0.0):
         for step in range(10):

@@ -17,6 +17,8 @@ import numpy as np
 import pytest
 
 from stemd import wav
+from stemd.children import WorkerPool
+from stemd.errors import EnvironmentFault
 
 
 class Engine:
@@ -128,6 +130,17 @@ def test_separate_writes_the_stems_and_tells_progress_and_figures(shared, tmp_pa
         "no_vocals.wav",
         "vocals.wav",
     ]
+
+
+def test_the_daemon_is_told_whether_a_model_is_there(tmp_path, monkeypatch):
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
+    pool = WorkerPool(tmp_path)
+    try:
+        pool.check("demo")
+        with pytest.raises(EnvironmentFault, match="htdemucs_ft is not on this machine"):
+            pool.check("htdemucs_ft")
+    finally:
+        pool.close()
 
 
 @pytest.mark.parametrize(

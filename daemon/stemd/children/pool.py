@@ -65,6 +65,11 @@ class WorkerPool:
         """Tell what is known of a model without asking anybody."""
         return self._cards.known(model)
 
+    def check(self, model: str) -> None:
+        """Make sure that a model is known or on this machine. Raises EnvironmentFault "model-missing" and its like."""
+        if self.card(model) is None:
+            self._ask_idle({"do": "find", "model": model, "models": self._models})
+
     def separate(self, request: Mapping[str, Any], work: Limited) -> dict[str, Any]:
         """Have the engine of `request["device"]` separate; a model that has changed is described anew from then on."""
         worker = self._engines.setdefault(str(request["device"]), self._engine())
@@ -98,15 +103,19 @@ class WorkerPool:
             worker.kill()
 
     def _ask_for_card(self, model: str) -> dict[str, Any]:
+        return self._ask_idle({"do": "describe", "model": model, "models": self._models})
+
+    def _ask_idle(self, question: Mapping[str, Any]) -> dict[str, Any]:
         """Ask an engine that has nothing to do; where all are at work, one for this question only."""
-        idle = next((worker for worker in self._engines.values() if not worker.busy), None)
+        idle = next((worker for worker in [*self._engines.values()] if not worker.busy), None)
         worker = idle or self._engine()
         if not self._engines:
-            self._engines["cpu"] = worker
-        answer = worker.ask({"do": "describe", "model": model, "models": self._models}, stop=threading.Event())
-        if worker not in self._engines.values():
-            worker.kill()
-        return answer
+            worker = self._engines.setdefault("cpu", worker)
+        try:
+            return worker.ask(question, stop=threading.Event())
+        finally:
+            if worker not in self._engines.values():
+                worker.kill()
 
     def _engine(self) -> Worker:
         return Worker("stemd.engine", "engine", self._pulse)

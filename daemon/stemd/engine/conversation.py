@@ -87,6 +87,9 @@ class Conversation:
         match request.get("do"):
             case "describe":
                 return describe(self._loaded(request))
+            case "find":
+                models.find(str(request["model"]), request.get("models") or None)
+                return {}
             case "separate":
                 return self._separate(request)
             case "list":

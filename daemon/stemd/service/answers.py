@@ -23,6 +23,8 @@ if TYPE_CHECKING:
     from stemd.service.daemon import Service
 
 _RETRIED: Final = frozenset({Status.FAILED, Status.CANCELLED, Status.HELD, Status.WAITING})
+_FINDING: Final = 6.0
+"""Seconds for an engine to start and find a model; without its answer by then, the separation itself finds out."""
 PAUSED: Final = "paused"
 """The setting that remembers over restarts who has paused the daemon."""
 
@@ -136,6 +138,8 @@ def _rerun(asked: Asked) -> str:
                 "same-result", f"result {result.number} of job {job.id} was made in just this way",
                 f"choose another preset: {', '.join(PRESETS)}",
             )  # fmt: skip
+    chosen = effective(rule, preset, model).model
+    patience.ask({chosen: partial(asked.service.pool.check, chosen)}, _FINDING)
     asked.change(job, flow.rerun(job, asked.who, preset, model))
     return f"job {job.id} is separated once more with preset {preset}"
 

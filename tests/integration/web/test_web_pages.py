@@ -1,11 +1,13 @@
 """Pages, API and files of the web process, over a real ledger and a real review folder."""
 
 import re
+import threading
 from pathlib import Path
 
 import pytest
 
 from stemd.model import Status
+from stemd.service import answers
 
 
 @pytest.fixture
@@ -174,6 +176,31 @@ def test_a_second_result_is_shown_beside_the_first_and_either_can_be_chosen(hous
     house.wait(lambda: house.jobs(Status.DONE))
     assert [path.name for path in (house.home / "out").iterdir()] == ["a"]
     assert list((house.home / "in/_review").iterdir()) == []
+
+
+def test_a_second_result_is_refused_at_once_where_its_model_is_missing(house):
+    house.record("a.wav")
+    house.start()
+    house.held(1)
+    house.service.pool.missing.add("htdemucs_ft")
+    client = house.client()
+    request = client.post("/api/jobs/1/rerun", json={"preset": "best"}).json()["request"]
+    answer = house.wait(lambda: (told := client.get(f"/api/requests/{request}").json())["ok"] is not None and told)
+    assert (answer["ok"], answer["answer"]) == (False, "model htdemucs_ft is not on this machine yet; fetch it")
+    (job,) = house.jobs(Status.HELD)
+    assert job.result == 1
+
+
+def test_a_second_result_is_begun_while_nobody_knows_whether_its_model_is_there(house, monkeypatch):
+    house.record("a.wav")
+    house.start()
+    house.held(1)
+    found = threading.Event()
+    monkeypatch.setattr(answers, "_FINDING", 0.1)
+    monkeypatch.setattr(house.service.pool, "check", lambda _: found.wait(60))
+    house.client().post("/api/jobs/1/rerun", json={"preset": "best"})
+    house.wait(lambda: [job for job in house.jobs(Status.HELD) if job.result == 2])
+    found.set()
 
 
 def test_a_decision_already_asked_for_is_not_asked_twice(house):
