@@ -68,7 +68,7 @@ def get_review(studio: Wired, job: JobNumber) -> Any:
     mix = mix_of(studio, job)
     return {
         "job": shown(brief(found)), "open": any(each.id == job for each in held),
-        "results": results(found, files), "next": following(held, found),
+        "results": results(studio, found, files), "next": following(held, found),
         "mix": mix and {"name": "mix", "format": "wav", "bytes": mix.stat().st_size, "url": f"/files/{job}/mix"},
     }  # fmt: skip
 

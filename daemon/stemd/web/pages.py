@@ -145,6 +145,6 @@ def _story(studio: Studio, number: int) -> dict[str, Any]:
         now = shown(status(studio.state, ledger))
     return {
         "job": told, "for_review": job.status is Status.HELD and job.for_review,
-        "results": results(job, files),
+        "results": results(studio, job, files),
         "running": next((each for each in now["running"] if each["job"] == number), None),
     }  # fmt: skip

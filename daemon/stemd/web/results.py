@@ -7,6 +7,7 @@ import os
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
+from stemd.errors import StemdError
 from stemd.files.names import readable
 from stemd.flow import made_with, why_held
 
@@ -14,24 +15,25 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
 
     from stemd.model import Artifact, Job, Result
+    from stemd.web.studio import Studio
 
 _LARGEST: Final = 64 * 1024**2  # bytes of a manifest: the curves of a day of sound
 SUMMED_DB: Final = -30.0
 """Below this null test the stems together are the mix, as far as anyone hears."""
 
 
-def results(job: Job, artifacts: Sequence[Artifact]) -> list[dict[str, Any]]:
+def results(studio: Studio, job: Job, artifacts: Sequence[Artifact]) -> list[dict[str, Any]]:
     """Describe every result of a job that has files, in the order in which they were asked for."""
     known = {result.number: result for result in job.results}
     numbers = sorted({artifact.result for artifact in artifacts})
     return [
-        _result(job, known.get(number, job.present), [each for each in artifacts if each.result == number])
+        _result(studio, job, known.get(number, job.present), [each for each in artifacts if each.result == number])
         for number in numbers
     ]
 
 
-def _result(job: Job, result: Result, files: list[Artifact]) -> dict[str, Any]:
-    manifest = _manifest(files)
+def _result(studio: Studio, job: Job, result: Result, files: list[Artifact]) -> dict[str, Any]:
+    manifest, trouble = _manifest(studio, job, files)
     quality = manifest.get("quality") or {}
     null = quality.get("null_db")
     picture = next((file for file in files if file.path.endswith(b".png")), None)
@@ -41,7 +43,7 @@ def _result(job: Job, result: Result, files: list[Artifact]) -> dict[str, Any]:
         "seconds": manifest.get("source", {}).get("seconds", 0.0), "stems": list(_stems(job, manifest, files)),
         "quality": quality, "sum_is_mix": null is not None and null < SUMMED_DB,
         "picture": address(job, picture) if picture else None,
-        "folder": readable(str(Path(os.fsdecode(files[0].path)).parent)),
+        "folder": readable(str(Path(os.fsdecode(files[0].path)).parent)), "trouble": trouble,
     }  # fmt: skip
 
 
@@ -63,14 +65,17 @@ def address(job: Job, file: Artifact) -> str:
     return f"/files/{job.id}/{file.result}/{file.sha256}"
 
 
-def _manifest(files: Iterable[Artifact]) -> dict[str, Any]:
-    """Read the manifest among a result's files; {} where it is not there (any more) or is none."""
+def _manifest(studio: Studio, job: Job, files: Iterable[Artifact]) -> tuple[dict[str, Any], str]:
+    """Read the manifest among a result's files; {} where none is there (any more), and why it cannot be looked for."""
     for file in files:
         if file.path.endswith(b".json") and file.size <= _LARGEST:
+            path = Path(os.fsdecode(file.path))
             try:
-                found = json.loads(Path(os.fsdecode(file.path)).read_bytes())
+                found = json.loads(studio.look(job.rule, path, path.read_bytes))
             except (OSError, ValueError):
                 continue
+            except StemdError as fault:
+                return {}, f"{fault.message}; {fault.hint}"
             if isinstance(found, dict) and "files" in found and "stemd" in found:
-                return found
-    return {}
+                return found, ""
+    return {}, ""

@@ -74,7 +74,11 @@ class Stem(BaseModel):
 
 
 class ResultFacts(BaseModel):
-    """One separation of a job. sum_is_mix: whether all stems together are the mix, by the null test."""
+    """One separation of a job.
+
+    sum_is_mix: whether all stems together are the mix, by the null test. trouble: why its folder cannot be looked into
+    at the moment.
+    """
 
     number: int
     made_with: str
@@ -87,6 +91,7 @@ class ResultFacts(BaseModel):
     sum_is_mix: bool
     picture: str | None
     folder: str
+    trouble: str = ""
 
 
 class Review(BaseModel):

@@ -11,9 +11,10 @@ from typing import TYPE_CHECKING, Any
 from stemd import flow
 from stemd.errors import StemdError
 from stemd.ledger import jobs, open_for_asking, requests
+from stemd.web.shares import Answer, Shares
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping
+    from collections.abc import Callable, Iterator, Mapping
     from pathlib import Path
 
     from stemd.ledger import Ledger
@@ -28,12 +29,14 @@ class Studio:
     """One state folder, the rules of its daemon, and how the pages may be used.
 
     token: asked for with every request; "" for none, on loopback. csrf: known to our own pages only, new each start.
+    shares: which of the rules' folders owe an answer.
     """
 
     state: Path
     rules: Rules
     token: str = ""
     csrf: str = field(default_factory=lambda: secrets.token_urlsafe(24))
+    shares: Shares = field(default_factory=Shares)
 
     @contextlib.contextmanager
     def ledger(self) -> Iterator[Ledger]:
@@ -47,6 +50,12 @@ class Studio:
     def folders(self, rule: Rule) -> tuple[Path, Path]:
         """Where files may be served from."""
         return rule.review, rule.outbox
+
+    def look(self, rule: str, file: Path, question: Callable[[], Answer]) -> Answer:
+        """Ask something of a file that a job of this rule has left. Raises StemdError "share-hangs", and as it does."""
+        found = self.rules.find(rule)
+        folders = self.folders(found) if found else ()
+        return self.shares.ask(next((each for each in folders if file.is_relative_to(each)), file.parent), question)
 
     def ask(self, verb: str, who: str, job: int | None, details: Mapping[str, Any]) -> int:
         """Leave a request for the daemon; returns its number. Raises StemdError for what does not apply (any more)."""

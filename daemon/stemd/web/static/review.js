@@ -22,7 +22,8 @@ async function begin() {
   $("decisions").hidden = !facts.open;
   $("next").disabled = facts.next === null;
   if (!facts.results.some((result) => result.stems.length)) {
-    trouble(`Nothing to hear: the job is ${facts.job.status} at ${facts.job.stage}. ${facts.job.reason}`);
+    const hanging = facts.results.find((result) => result.trouble)?.trouble;
+    trouble(hanging ?? `Nothing to hear: the job is ${facts.job.status} at ${facts.job.stage}. ${facts.job.reason}`);
     return;
   }
   const seconds = Math.max(...facts.results.map((result) => result.seconds));
