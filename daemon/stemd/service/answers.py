@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from stemd.service.daemon import Service
 
 _RETRIED: Final = frozenset({Status.FAILED, Status.CANCELLED, Status.HELD, Status.WAITING})
-_FINDING: Final = 6.0
+_FINDING: Final = 12.0
 """Seconds for an engine to start and find a model; without its answer by then, the separation itself finds out."""
 PAUSED: Final = "paused"
 """The setting that remembers over restarts who has paused the daemon."""
