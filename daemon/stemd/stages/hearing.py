@@ -8,6 +8,7 @@ from stemd.files import read_json
 from stemd.model import Finished, Hearing, Held
 
 if TYPE_CHECKING:
+    from collections.abc import Collection
     from pathlib import Path
 
     from stemd.model import Outcome, Rule
@@ -28,7 +29,7 @@ def question(work: Work) -> dict[str, Any]:
     return {
         "mix": str(work.folder / "mix.wav"), "stems": {stem: str(kept / name) for stem, name in files.items()},
         "vocals": "vocals" if "vocals" in files else None,
-        "accompaniment": "no_vocals" if "no_vocals" in files else None,
+        "accompaniment": _accompaniment(files, separation.get("sources", ())),
         "thresholds": {
             "bleed_db": limits.bleed_db, "reverse_db": limits.reverse_db, "null_db": limits.null_db,
             "seam_db": limits.seam_db, "dc": limits.dc,
@@ -55,6 +56,13 @@ def decided(rule: Rule, report: dict[str, Any]) -> Outcome:
 def flagged(report: dict[str, Any]) -> tuple[str, ...]:
     """Give the sentences of what was flagged."""
     return tuple(str(flag["text"]) for flag in report["flags"])
+
+
+def _accompaniment(files: Collection[str], sources: Collection[str]) -> str | None:
+    """Name the stem that is sung to: no_vocals, or the only other one of a model that makes vocals and one more."""
+    others = [source for source in sources if source != "vocals"]
+    second = others if "vocals" in sources and len(others) == 1 else []
+    return next((stem for stem in ("no_vocals", *second) if stem in files), None)
 
 
 def _made(folder: Path) -> Path:

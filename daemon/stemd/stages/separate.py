@@ -128,8 +128,8 @@ def _report(work: Work, card: ModelCard, recipe: str, stems: tuple[str, ...], ke
     """Leave the job what it needs to know of its stems."""
     told = results.report(kept)
     files = {stem: told["files"][results.kept_name(stem, work.rule, card)] for stem in stems}
-    settings = dataclasses.asdict(work.rule.recipe)
-    write_json(work.folder / REPORT, told | {"files": files, "recipe": recipe, "settings": settings})
+    made_by = {"recipe": recipe, "settings": dataclasses.asdict(work.rule.recipe), "sources": card.sources}
+    write_json(work.folder / REPORT, told | {"files": files} | made_by)
 
 
 def _note(stems: tuple[str, ...], wanted: tuple[str, ...], formed: tuple[str, ...], done: dict[str, Any] | None) -> str:
