@@ -224,7 +224,7 @@ def _parse(fd: int, path: Path | str) -> Header:
 
 
 def _audio_bytes(declared: int, large: int, present: int) -> int:
-    size = large if declared == _FULL and large else declared
+    size = large if declared == _FULL else declared
     return min(size or present, present)
 
 

@@ -312,6 +312,18 @@ def test_a_recorders_unfinished_header_is_no_fault(
         assert studio.normalised(tmp_path / "live.wav").frames == noise.shape[1]
 
 
+def test_a_wav_whose_size_went_round_at_4_gib_is_not_taken_for_its_beginning(
+    studio: Studio, made: Make, tmp_path: Path
+) -> None:
+    long = tmp_path / "long.wav"
+    loud = struct.pack("<hhI", 300, -200, 0xFFFFFF00)  # sound that readers take for a chunk which they skip
+    long.write_bytes(made("a16.wav", "-c:a", "pcm_s16le", "-bitexact").read_bytes() + loud)
+    os.truncate(long, long.stat().st_size + 2**32)
+    fault = refused(studio, long)
+    assert fault.code == "truncated"
+    assert "s are there of the 24" in fault.message
+
+
 def test_a_variable_mp3_without_a_header_is_no_fault(studio: Studio, made: Make) -> None:
     mix = studio.normalised(made("bare.mp3", "-q:a", "5", "-write_xing", "0"))
     assert mix.source.duration is None

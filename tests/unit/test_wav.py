@@ -98,6 +98,9 @@ def test_a_streamed_header_without_a_length_means_all_there_is(tmp_path):
         path.write_bytes(raw)
         with wav.Reader(path) as reader:
             assert reader.frames == 100
+    os.truncate(path, place + 4 + 2**32 + 800)
+    with wav.Reader(path) as reader:
+        assert reader.frames == 2**29 + 100
 
 
 @pytest.mark.parametrize("content", [b"", b"RIFF", b"hello, this is text and no sound at all", b"RIFF\0\0\0\0WAVEfmt "])

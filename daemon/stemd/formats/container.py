@@ -9,7 +9,7 @@ from __future__ import annotations
 import math
 import os
 import struct
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Final
 
 if TYPE_CHECKING:
@@ -79,10 +79,20 @@ def _wave(descriptor: int, size: int) -> Declared:
         elif name == b"fmt ":
             rate = _bytes_per_second(os.pread(descriptor, 14, at + 8))
         elif name == b"data":
-            promised = large if length == _UNKNOWN_32 else length
-            return _audio(promised, size - at - 8, rate)
+            judge, promised = (_audio, large) if length == _UNKNOWN_32 else (_by_32_bits, length)
+            return judge(promised, size - at - 8, rate)
         at += 8 + length + (length & 1)
     return Declared(None, cut=True)
+
+
+def _by_32_bits(length: int, present: int, bytes_per_second: float) -> Declared:
+    """Judge by a size of 32 bits. Where 4 GiB more are there, a recorder without RF64 wrote its lowest bits only.
+
+    Readers stop where these end: such audio counts as cut, and its seconds are those that are there.
+    """
+    if 0 < length <= present - (1 << 32):
+        return replace(_audio(present, present, bytes_per_second), cut=True)
+    return _audio(length, present, bytes_per_second)
 
 
 def _wave64(descriptor: int, size: int) -> Declared:
