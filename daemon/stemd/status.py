@@ -74,6 +74,7 @@ def brief(job: Job) -> dict[str, Any]:
         "job": job.id, "rule": job.rule, "name": os.fsdecode(job.name), "stage": job.stage.value,
         "status": job.status.value, "reason": job.reason, "code": job.code, "changed": job.changed,
         "album": os.fsdecode(album_of(job.name)), "for_review": job.status is Status.HELD and job.for_review,
+        "redelivery_failed": job.redelivery_failed,
     }  # fmt: skip
 
 

@@ -67,12 +67,13 @@ def delivered(tmp_path):
 
 
 def test_a_command_is_told_what_was_delivered_and_its_words_are_kept(delivered):
-    told = 'echo "$STEMD_TRACK|$STEMD_FOLDER|$STEMD_MANIFEST|$STEMD_RULE|$STEMD_JOB"; pwd; echo "to stderr" >&2'
+    facts = "$STEMD_TRACK|$STEMD_FOLDER|$STEMD_MANIFEST|$STEMD_RULE|$STEMD_JOB|$STEMD_CONFIG"
+    told = f'echo "{facts}"; pwd; echo "to stderr" >&2'
     event = delivered.run(configure(delivered.home, "sh", "-c", told))
     first, *lines = event.text.split("\n")
     assert first.startswith("hook sh: exit status 0 after ")
     assert sorted(lines) == sorted([
-        f"song|{delivered.folder}|{delivered.folder}/manifest.json|lyrics|{delivered.job}",
+        f"song|{delivered.folder}|{delivered.folder}/manifest.json|lyrics|{delivered.job}|{delivered.home}/config.toml",
         str(delivered.folder),
         "to stderr",
     ])  # fmt: skip

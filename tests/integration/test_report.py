@@ -117,6 +117,7 @@ def test_a_redelivery_that_failed_is_told_as_such(tmp_path):
     ledger.close()
     assert found.done == ()
     assert [(each.name, each.why) for each in found.failed] == [("a.wav", "not delivered again: 1 Hz is refused")]
+    assert found.delivered_bytes == 0
 
 
 def test_days_are_those_of_the_calendar_where_clocks_change(tmp_path, monkeypatch):

@@ -142,7 +142,7 @@ def why(
 
 def _story(job: dict[str, Any]) -> Iterator[str]:
     yield f"{job['name']} (rule {job['rule']}, job {job['job']}): {job['status']} at {job['stage']}"
-    if job["reason"] and job["status"] != Status.DONE:
+    if job["reason"] and (job["status"] != Status.DONE or job["redelivery_failed"]):
         yield f"  why: {job['reason']}" + (f" [{job['code']}]" if job["code"] else "")
     if job["hint"]:
         yield f"  what to do: {job['hint']}"

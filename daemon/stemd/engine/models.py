@@ -7,10 +7,10 @@ cache, then torch's hub folder). `hf://` names only in the Hugging Face cache.
 from __future__ import annotations
 
 import hashlib
-import re
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, TypeAlias
+from unicodedata import category, normalize
 
 from demucs.htdemucs import HTDemucs
 
@@ -25,8 +25,8 @@ if TYPE_CHECKING:
 
     Network: TypeAlias = Demucs | HDemucs | HTDemucs
 
-_SOURCE = re.compile(r"\w[\w .+()-]{0,63}")
-"""What a source may be called: stems' files have its name."""
+_LONGEST_SOURCE = 200
+"""Bytes of the longest name that a source may have: stems' files are called by it, with an ending."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -160,13 +160,18 @@ def _digest(opened: loading.Readable, total: hashlib._Hash) -> str:
 def _check_sources(sources: object, file: Path) -> None:
     """Refuse sources that are no different names of files: as a path, one would lead out of the stems' folder."""
     listed = sources if isinstance(sources, (list, tuple)) else ()
-    named = all(isinstance(source, str) and _SOURCE.fullmatch(source) for source in listed)
-    if not listed or not named or len(set(listed)) < len(listed):
+    named = bool(listed) and all(isinstance(source, str) and _names_a_file(source) for source in listed)
+    if not named or len({normalize("NFC", source).casefold() for source in listed}) < len(listed):
         raise StemdError(
             "model-refused",
             f"{file} was refused: files of stems cannot be called as its sources are, {sources!r:.100}",
-            "delete it, or have its maker name the sources apart, by letters, digits, spaces and any of _ . + - ( )",
+            "use another model, or have its maker give each source a name of its own, without / and not begun by . -",
         )
+
+
+def _names_a_file(source: str) -> bool:
+    plain = not any(category(letter) in {"Cc", "Cs"} or letter == "/" for letter in source)
+    return plain and source[:1].strip(".- ") != "" and len(source.encode()) <= _LONGEST_SOURCE
 
 
 def _member(signature: str, sha256: str, network: Network, segment: float | None) -> Member:

@@ -118,7 +118,7 @@ def delivered_bytes(ledger: Ledger, since: float) -> int:
     """Add up what the jobs that were done since then have left for the user."""
     query = (
         "SELECT COALESCE(SUM(artifact.bytes), 0) FROM job JOIN artifact ON artifact.job = job.id "
-        "WHERE job.status = 'done' AND job.changed >= ?"
+        "WHERE job.status = 'done' AND job.code = '' AND job.changed >= ?"
     )
     return int(next(_select(ledger, query, since))[0])
 

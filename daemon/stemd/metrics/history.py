@@ -77,7 +77,8 @@ class History:
         stage, began = self._begun.pop(step.job, (None, 0.0))
         held_waiting = step.status is Status.HELD and step.code != ""
         if step.status is Status.CANCELLED or held_waiting or (stage and step.status in _AFTER_WORK):
-            self.ended[step.status] += 1
+            undone = step.status is Status.DONE and step.code != ""  # a redelivery that failed
+            self.ended[Status.FAILED if undone else step.status] += 1
         if stage and step.code in MEMORY_CODES:
             self.lacks[step.code] += 1
         if stage and (step.status in _AFTER_WORK or step.stage is not stage):

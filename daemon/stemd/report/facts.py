@@ -129,7 +129,7 @@ def gather(settings: Settings, ledger: Ledger, since: float, until: float) -> Re
     slot = _HOUR if until - since <= _BY_HOURS else _DAY if until - since <= _BY_DAYS else 7 * _DAY
     return Report(
         since=since, until=until, daemon=locked(state), done=_recordings(done, heard),
-        doubles=sum(job.status is Status.DONE and job.twin is not None for job in ended),
+        doubles=sum(job.status is Status.DONE and job.twin is not None for job in ended if job not in failed),
         review=_recordings(review, heard), held=_recordings((job for job in held if not job.for_review), heard),
         failed=_recordings(failed, heard), stuck=_recordings(jobs.stuck(ledger), heard),
         degraded=_degraded(ledger, since, costs), untold=_untold(ledger, since),

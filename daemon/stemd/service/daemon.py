@@ -268,6 +268,7 @@ class Service:
                 ok, text = False, f"unexpected {type(mistake).__name__}: {mistake}; see the daemon's log"
             requests.answer(self.ledger, request, ok=ok, text=text, now=now)
             logger.info("{} asked to {}: {}", request.who, request.verb, text)
+            self._pulse.stamp("answering requests")
             self._next_plan = self._next_live = 0.0
 
     def _start_work(self) -> None:

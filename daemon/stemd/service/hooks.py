@@ -114,12 +114,13 @@ class Hooks:
         hooks.begin(self._ledger, call, job, f"hook {name} started{again}", now)
         running = self.running[call.id] = _Running(job, name, time.monotonic())
         threading.Thread(
-            target=lambda: self._post(_outcome(call, job, rule.hook, running.stop)), name=f"hook-{job.id}", daemon=True
-        ).start()
+            target=lambda: self._post(_outcome(call, job, rule.hook, running.stop, settings.path)),
+            name=f"hook-{job.id}", daemon=True,
+        ).start()  # fmt: skip
 
 
-def environment(call: Call, job: Job) -> dict[str, str]:
-    """Give what a command is told, in its environment: which files, of which track, by which job and rule."""
+def environment(call: Call, job: Job, config: Path) -> dict[str, str]:
+    """Give what a command is told, in its environment: which files, of which track, by which job, rule and config."""
     manifest = Path(os.fsdecode(call.manifest))
     return {
         "STEMD_MANIFEST": str(manifest),
@@ -127,10 +128,11 @@ def environment(call: Call, job: Job) -> dict[str, str]:
         "STEMD_TRACK": split(PurePosixPath(os.fsdecode(job.name)).name)[0],
         "STEMD_JOB": str(job.id),
         "STEMD_RULE": job.rule,
+        "STEMD_CONFIG": str(config),
     }
 
 
-def _outcome(call: Call, job: Job, hook: Hook, stop: threading.Event) -> Called:
+def _outcome(call: Call, job: Job, hook: Hook, stop: threading.Event, config: Path) -> Called:
     """Run one command in the delivered folder, to whatever end. Raises nothing."""
     name, output, began = _name(hook), bytearray(), time.monotonic()
 
@@ -138,7 +140,7 @@ def _outcome(call: Call, job: Job, hook: Hook, stop: threading.Event) -> Called:
         output.extend(chunk)
         del output[:-_TAIL]
 
-    told = environment(call, job)
+    told = environment(call, job, config)
     folder = Path(told["STEMD_FOLDER"])
     try:
         if missing := _missing(folder, hook.timeout):

@@ -22,7 +22,10 @@ class Problem(BaseModel):
 
 
 class Brief(BaseModel):
-    """A job in a line. for_review: whether it waits for a listener."""
+    """A job in a line.
+
+    for_review: whether it waits for a listener. redelivery_failed: whether files asked for once more were not made.
+    """
 
     model_config = ConfigDict(extra="allow")
 
@@ -35,6 +38,7 @@ class Brief(BaseModel):
     code: str
     changed: float
     for_review: bool
+    redelivery_failed: bool
 
 
 class Event(BaseModel):

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import threading
 from concurrent.futures import Future, wait
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import TYPE_CHECKING, Any, Final, TypeVar
 
 from stemd import patience
 from stemd.errors import StemdError
@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
 Answer = TypeVar("Answer")
+_PATIENCE: Final = 5.0  # seconds
 
 
 class Shares:
@@ -27,14 +28,15 @@ class Shares:
     def ask(self, folder: Path, question: Callable[[], Answer]) -> Answer:
         """Put a question about what lies in a folder; not to one that still owes the answer to an earlier one.
 
-        Raises StemdError "share-hangs" without an answer within `patience.HANGS` seconds, and what the question raises.
+        Raises StemdError "share-hangs" without an answer within five seconds, in which a sleeping disk wakes, and what
+        the question raises.
         """
         with self._guard:
             owed = self._owed.get(folder)
         if owed is not None and not owed.done():
             raise _hangs(folder)
         answer = patience.put(question)
-        wait([answer], patience.HANGS)
+        wait([answer], _PATIENCE)
         if not answer.done():
             with self._guard:
                 self._owed[folder] = answer

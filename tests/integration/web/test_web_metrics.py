@@ -7,8 +7,10 @@ import pytest
 from history import History
 from prometheus_client.parser import text_string_to_metric_families
 from starlette.testclient import TestClient
+from typer.testing import CliRunner
 
 from stemd import live
+from stemd.cli import app
 from stemd.config import load
 from stemd.ledger import Lock, open_for_writing
 from stemd.metrics import Studio as Figures
@@ -161,6 +163,29 @@ def test_without_a_ledger_the_reason_is_told(studio, tmp_path):
     )
     answer = client(load(tmp_path / "config.toml"), "").get("/metrics")
     assert (answer.status_code, answer.json()["code"]) == (503, "no-ledger")
+
+
+def test_a_redelivery_that_failed_is_no_job_done_and_is_told_by_page_and_command(tmp_path):
+    (tmp_path / "state").mkdir()
+    (tmp_path / "config.toml").write_text(
+        '[daemon]\nstate_dir = "state"\n[[rule]]\nname = "karaoke"\ninbox = "in"\noutbox = "out"\n'
+    )
+    settings = load(tmp_path / "config.toml")
+    ledger = open_for_writing(tmp_path / "state")
+    told = History(ledger, time.time() - 3600)
+    job = told.done(b"again.wav")
+    pages = client(settings, "")
+    before = read(pages)
+    told.not_again(job)
+    ledger.close()
+    after = read(pages)
+    ended = {how: ("stemd_jobs_ended_total", ("status", how)) for how in ("done", "failed")}
+    assert after[ended["done"]] == before[ended["done"]]
+    assert after[ended["failed"]] == before.get(ended["failed"], 0) + 1
+    why = "not delivered again: 1 Hz is refused"
+    assert why in pages.get(f"/jobs/{job.id}").text
+    story = CliRunner().invoke(app, ["why", str(job.id), "-c", str(settings.path)]).output
+    assert f"why: {why} [encode]\n  what to do: choose another sample_rate" in story
 
 
 def test_what_a_daemon_has_done_is_measured(reading):

@@ -3,17 +3,20 @@
 const csrf = document.querySelector('meta[name="csrf"]').content;
 const WAIT = 400; // milliseconds between two looks for the daemon's answer
 const LOOKS = 40;
+const PATIENCE = 10_000; // milliseconds until a server that does not answer is given up
 
 /** Fetch JSON; throws an Error whose message is for people. */
 export async function get(path) {
-  return told(await fetch(path, { headers: { Accept: "application/json" } }));
+  return told(await fetch(path, { headers: { Accept: "application/json" }, signal: AbortSignal.timeout(PATIENCE) }));
 }
 
 /** Ask the daemon for something and wait for its answer. onAsked is told when the request is noted. */
 export async function ask(path, details = {}, onAsked = () => {}) {
   const headers = { "Content-Type": "application/json", "X-Stemd-Csrf": csrf };
   const { request } = await told(
-    await fetch(`/api/${path}`, { method: "POST", headers, body: JSON.stringify({ who: name(), ...details }) }),
+    await fetch(`/api/${path}`, {
+      method: "POST", headers, body: JSON.stringify({ who: name(), ...details }), signal: AbortSignal.timeout(PATIENCE),
+    }),
   );
   onAsked();
   for (let look = 0; look < LOOKS; look++) {

@@ -52,8 +52,9 @@ function choose(index) {
   $("results").replaceChildren(...(facts.results.length > 1 ? facts.results.map(tab) : []));
   if (tabbed) $("results").querySelector("[aria-checked=true]").focus();
   $("flags").replaceChildren(...flags().map(flagLine));
-  if (!result.stems.length) $("flags").append("The files of this result are not there any more.");
-  else if (!flags().length) $("flags").append("Nothing is flagged in this result.");
+  if (!result.stems.length) {
+    $("flags").append(result.trouble || "The files of this result are not there any more.");
+  } else if (!flags().length) $("flags").append("Nothing is flagged in this result.");
   const second = result.quality.second_look;
   $("second").hidden = !second;
   $("second").textContent = second ? `${second.text[0].toUpperCase()}${second.text.slice(1)}.` : "";
