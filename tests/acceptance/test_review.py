@@ -5,10 +5,12 @@ import signal
 import subprocess
 import time
 from pathlib import Path
+from shutil import copytree
 
 import pytest
 
 from stemd.demo import SONG
+from stemd.engine.names import DEMO_FOLDER
 
 pytestmark = [pytest.mark.acceptance, pytest.mark.timeout(400)]
 
@@ -153,9 +155,16 @@ def stemd_answer(stemd, *words, check=0):
 
 def test_a_result_that_cannot_be_made_leaves_the_listener_the_first(stemd, song):
     hold(stemd)
-    (stemd.home / "config.toml").write_text(
-        (stemd.home / "config.toml").read_text().replace('["vocals", "no_vocals"]', '["vocals", "no_vocals", "kazoo"]')
-    )
+    copytree(DEMO_FOLDER, stemd.home / "models")
+    (stemd.home / "models/demo.yaml").rename(stemd.home / "models/own.yaml")
+    config = (stemd.home / "config.toml").read_text()
+    for before, after in (
+        ("[daemon]", '[daemon]\nmodels = "models"'),
+        ('"demo"', '"own"'),
+        ('"no_vocals"]', '"no_vocals", "kazoo"]'),
+    ):
+        config = config.replace(before, after)
+    (stemd.home / "config.toml").write_text(config)
     stemd("review", "rerun", "--preset", "draft", "--model", "demo", "1")
     held = hold(stemd)
     assert (held["result"], held["others"]) == (1, [])

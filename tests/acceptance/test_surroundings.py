@@ -158,5 +158,5 @@ def test_submit_copies_a_file_into_an_inbox_whole(stemd, tone):
     stemd("submit", str(song), "--rule", "r")
     stemd("submit", str(song), "--rule", "r")
     assert stemd.tree("in") == ["my song (2).wav", "my song.wav"]
-    assert 'no rule "x"' in stemd("submit", str(song), "--rule", "x", check=1).stderr
+    assert 'no rule "x"' in stemd("submit", str(song), "--rule", "x", check=2).stderr
     assert "cannot be read" in stemd("submit", "nothing.wav", "--rule", "r", check=1).stderr
