@@ -1,5 +1,6 @@
 """What people give to commands by mistake, and names that others chose: answered in words, never by a traceback."""
 
+import fcntl
 import getpass
 import os
 import time
@@ -9,10 +10,11 @@ from typer.main import get_command
 from typer.testing import CliRunner
 
 from stemd.cli import EXIT_CODES, app
+from stemd.commands import common, review
 from stemd.commands.common import user
 from stemd.errors import StemdError
 from stemd.ledger import jobs, open_for_writing
-from stemd.model import Arrival, Stat
+from stemd.model import Arrival, Change, Stage, Stat, Status
 
 
 @pytest.fixture
@@ -136,6 +138,19 @@ def test_a_configuration_that_is_not_there_is_told_of_whoever_named_it(tmp_path,
 def test_the_configuration_named_after_the_command_wins(config):
     assert run("-c", config.with_name("gone.toml"), "status", "-c", config).exit_code == 0
     assert run("-c", config, "status").exit_code == 0
+
+
+def test_only_where_no_daemon_runs_does_a_rerun_look_for_its_model_itself(config, tmp_path, monkeypatch):
+    monkeypatch.setattr(common, "_ANSWER_WITHIN", 0)
+    monkeypatch.setattr(review, "ask_engine", lambda _: {"models": []})
+    ledger = open_for_writing(tmp_path / "state")
+    (job,) = jobs.admit(ledger, [(Arrival("a", b"/in/a.wav", Stat(1, 2, 3)), b"a.wav")], 1.0)
+    jobs.apply(ledger, job, Change(Stage.DELIVER, Status.HELD, "waits for a listener", reasons=("bleed",)), 2.0)
+    ledger.close()
+    with (tmp_path / "state/lock").open("w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        assert "the daemon is busy" in run("review", "rerun", job.id, "-c", config).output
+    assert refusal("review", "rerun", job.id, "-c", config).code == "model-missing"
 
 
 def test_names_do_not_steer_a_terminal(config, tmp_path):

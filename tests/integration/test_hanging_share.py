@@ -81,7 +81,7 @@ def test_a_file_is_known_through_a_link_though_another_folder_hangs(nas, tmp_pat
 
 
 def test_the_examination_names_the_folder_and_tries_the_others(nas, tmp_path, monkeypatch):
-    monkeypatch.setattr(folders, "_PATIENCE", 1.0)
+    monkeypatch.setattr(folders, "_PATIENCE", 4.0)
     (tmp_path / "config.toml").write_text(TOP + RULE.replace('"out"', '"nas"'))
     with hanging(nas):
         found = {each.area: each for each in examine(lambda: tmp_path / "config.toml")}

@@ -13,7 +13,7 @@ from stemd.commands.models import asked as ask_engine
 from stemd.errors import StemdError
 from stemd.files.names import readable
 from stemd.flow import made_with, reviewable, why_held
-from stemd.ledger import facts, jobs, requests
+from stemd.ledger import facts, jobs, locked, requests
 from stemd.model import Status
 from stemd.model.presets import PRESETS
 from stemd.status import full
@@ -98,7 +98,8 @@ def rerun(
         raise typer.BadParameter(f"give one of {', '.join(PRESETS)}", param_hint="--preset")
     with ledger_of(config) as (settings, ledger):
         reviewable(find_job(settings, ledger, job))
-        _check_model(settings, model or str(PRESETS[preset]["model"]))  # type: ignore[index] # checked above
+        if not locked(settings.daemon.state_dir):  # a daemon looks itself, where it keeps its models
+            _check_model(settings, model or str(PRESETS[preset]["model"]))  # type: ignore[index] # checked above
     typer.echo(_decide(config, "rerun", job, {"preset": preset, "model": model}))
 
 
