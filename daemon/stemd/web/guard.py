@@ -6,13 +6,15 @@ the token, and for what changes something the origin and a secret that only our 
 
 from __future__ import annotations
 
+import contextlib
 import hmac
 import ipaddress
 from typing import TYPE_CHECKING, Final
 from urllib.parse import urlsplit
 
+from fastapi import HTTPException
 from starlette.datastructures import Headers, MutableHeaders
-from starlette.requests import cookie_parser
+from starlette.requests import ClientDisconnect, cookie_parser
 from starlette.responses import JSONResponse, RedirectResponse
 
 if TYPE_CHECKING:
@@ -23,6 +25,7 @@ if TYPE_CHECKING:
 COOKIE: Final = "stemd_token"
 CSRF_HEADER: Final = "X-Stemd-Csrf"
 _READING: Final = frozenset({"GET", "HEAD"})
+_LONGEST: Final = 64 * 1024  # bytes of a body: a rejection's reason, however it is written, takes less
 _OPEN: Final = frozenset({"/login", "/static/style.css", "/static/icon.svg"})
 """What may be seen without the token."""
 
@@ -57,7 +60,10 @@ class Guard:
         if refusal is not None:
             await refusal(scope, receive, _saying(send))
             return
-        await self._app(scope, receive, _saying(send))
+        if scope["method"] not in _READING:
+            receive = _bounded(receive)
+        with contextlib.suppress(ClientDisconnect):
+            await self._app(scope, receive, _saying(send))
 
     def _refusal(self, scope: Scope) -> JSONResponse | RedirectResponse | None:
         headers = Headers(scope=scope)
@@ -123,6 +129,21 @@ def _cookie(headers: Headers) -> str:
 
 def _refused(status: int, code: str, message: str, hint: str) -> JSONResponse:
     return JSONResponse({"code": code, "message": message, "hint": hint}, status)
+
+
+def _bounded(receive: Receive) -> Receive:
+    """Hand on a body as it comes. Raises HTTPException 413 as soon as it is too long."""
+    received = 0
+
+    async def hand_on() -> Message:
+        nonlocal received
+        message = await receive()
+        received += len(message.get("body", b""))
+        if received > _LONGEST:
+            raise HTTPException(413, f"the request's body is longer than {_LONGEST} bytes")
+        return message
+
+    return hand_on
 
 
 def _saying(send: Send) -> Send:

@@ -10,6 +10,7 @@ from loguru import logger
 
 from stemd.errors import StemdError
 from stemd.web.app import make_app
+from stemd.web.connection import Connection
 from stemd.web.guard import is_loopback
 
 if TYPE_CHECKING:
@@ -18,6 +19,7 @@ if TYPE_CHECKING:
 _SHORTEST: Final = 12
 _LATIN_1_ENDS: Final = "\xff"  # the last character that a header can carry
 _GRACE: Final = 3
+_AT_ONCE: Final = 64  # connections accepted before the first of them is looked at
 
 
 def serve(studio: Studio, host: str, port: int) -> None:
@@ -25,7 +27,8 @@ def serve(studio: Studio, host: str, port: int) -> None:
     check(host, studio.token)
     config = uvicorn.Config(
         make_app(studio), host=host, port=port, log_config=None, access_log=False, server_header=False,
-        proxy_headers=False, timeout_graceful_shutdown=_GRACE, lifespan="off", ws="none",
+        proxy_headers=False, timeout_graceful_shutdown=_GRACE, lifespan="off", ws="none", http=Connection,
+        backlog=_AT_ONCE,
     )  # fmt: skip
     signal.signal(signal.SIGTERM, lambda *_: None)  # uvicorn raises it again once it has ended in good order
     _Server(config).run()
