@@ -24,6 +24,7 @@ if TYPE_CHECKING:
 _NOT_FOUND: Final = 404
 _STATUS: Final[Mapping[str, int]] = {
     "no-such-job": 404, "no-such-file": 404, "no-such-page": 404, "no-such-request": 404,
+    "changed": 404,
     "share-hangs": 503, "no-ledger": 503, "ledger-older": 503, "ledger-newer": 503,
 }  # fmt: skip
 

@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import json
 import os
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
 from stemd.errors import StemdError
 from stemd.files.names import readable
 from stemd.flow import made_with, why_held
+from stemd.web.files import whole
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
@@ -66,16 +68,17 @@ def address(job: Job, file: Artifact) -> str:
 
 
 def _manifest(studio: Studio, job: Job, files: Iterable[Artifact]) -> tuple[dict[str, Any], str]:
-    """Read the manifest among a result's files; {} where none is there (any more), and why it cannot be looked for."""
+    """Read the manifest among a result's files; {} where none is there (any more), and why it cannot be used."""
+    trouble = ""
     for file in files:
         if file.path.endswith(b".json") and file.size <= _LARGEST:
-            path = Path(os.fsdecode(file.path))
             try:
-                found = json.loads(studio.look(job.rule, path, path.read_bytes))
+                found = json.loads(studio.look(job.rule, Path(os.fsdecode(file.path)), partial(whole, job, file)))
             except (OSError, ValueError):
                 continue
             except StemdError as fault:
-                return {}, f"{fault.message}; {fault.hint}"
+                trouble = f"{fault.message}; {fault.hint}"
+                continue
             if isinstance(found, dict) and "files" in found and "stemd" in found:
                 return found, ""
-    return {}, ""
+    return {}, trouble

@@ -80,8 +80,8 @@ class Stem(BaseModel):
 class ResultFacts(BaseModel):
     """One separation of a job.
 
-    sum_is_mix: whether all stems together are the mix, by the null test. trouble: why its folder cannot be looked into
-    at the moment.
+    sum_is_mix: whether all stems together are the mix, by the null test. trouble: why its manifest cannot be read at
+    the moment, or is not believed.
     """
 
     number: int

@@ -12,6 +12,7 @@ import pytest
 from history import History
 
 from stemd import flow
+from stemd.files import digest
 from stemd.ledger import jobs, open_for_asking, open_for_writing, requests
 from stemd.model import Artifact, Finished, Held, Status
 
@@ -317,7 +318,7 @@ def published(folder: Path, number: int) -> tuple[Artifact, ...]:
     manifest = folder / "manifest.json"
     manifest.write_text(json.dumps(told))
     stems = [Artifact(os.fsencode(folder / f"{stem}.wav"), sha256, 9, number) for stem, sha256 in contents.items()]
-    return (*stems, Artifact(os.fsencode(manifest), "ab", manifest.stat().st_size, number))
+    return (*stems, Artifact(os.fsencode(manifest), digest(manifest), manifest.stat().st_size, number))
 
 
 def twice_separated(played) -> int:

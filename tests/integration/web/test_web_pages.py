@@ -1,12 +1,16 @@
 """Pages, API and files of the web process, over a real ledger and a real review folder."""
 
+import os
 import re
 import threading
 from pathlib import Path
 
 import pytest
+from history import History
 
-from stemd.model import Status
+from stemd.files import digest
+from stemd.ledger import open_for_writing
+from stemd.model import Artifact, Finished, Status
 from stemd.service import answers
 
 
@@ -117,6 +121,56 @@ def test_what_is_no_longer_the_published_file_is_not_sent(house):
     folder.symlink_to(house.home / "outside")
     assert client.get(stem["url"]).status_code == 404
     assert not elsewhere.exists()
+
+
+def test_a_manifest_that_is_not_the_ledgers_is_told_and_not_believed(house):
+    house.record("a.wav")
+    house.start()
+    house.held(1)
+    house.stop()
+    client = house.client()
+    look = lambda: client.get("/api/review/1").json()["results"][0]  # noqa: E731
+    before, left = look(), house.home / "in/_review/a/manifest.json"
+    own = left.rename(house.home / "own.json")
+    others = {
+        "forged": lambda: left.write_bytes(own.read_bytes().replace(b"5.0", b"7.0")),
+        "longer": lambda: left.write_bytes(own.read_bytes() + b" "),
+        "link": lambda: left.symlink_to(own),
+        "endless": lambda: left.symlink_to("/dev/zero"),
+        "folder": left.mkdir,
+        "pipe": lambda: os.mkfifo(left),
+    }
+    for kind, put in others.items():
+        put()
+        told = look()
+        assert (told["stems"], told["quality"]) == ([], {}), kind
+        assert f"{left} is not what stemd left there" in told["trouble"], kind
+        assert "stemd review show 1" in client.get("/jobs/1").text
+        left.rmdir() if kind == "folder" else left.unlink()
+    assert (look()["stems"], look()["trouble"]) == ([], "")
+    own.rename(left)
+    assert look() == before
+
+
+def test_a_picture_that_is_not_the_ledgers_is_not_shown(house):
+    config = house.home / "config.toml"
+    config.write_text(config.read_text().replace('"r"', '"karaoke"'))
+    picture = house.home / "out/quality.png"
+    picture.write_bytes(b"drawn")
+    (house.home / "state").mkdir()
+    ledger = open_for_writing(house.home / "state")
+    told = History(ledger, 1e9)
+    job = told.checked(b"a.wav", flag="vocal audible")
+    told.step(job, Finished(artifacts=(Artifact(os.fsencode(picture), digest(picture), 5),)))
+    ledger.close()
+    client = house.client()
+    url = client.get(f"/api/review/{job.id}").json()["results"][0]["picture"]
+    shown = client.get(url)
+    assert (shown.status_code, shown.content, shown.headers["content-type"]) == (200, b"drawn", "image/png")
+    picture.write_bytes(b"faked")
+    faked = client.get(url)
+    assert (faked.status_code, faked.json()["code"]) == (404, "changed")
+    assert f"{picture} is not what stemd left there" in faked.json()["message"]
 
 
 def test_a_rule_that_came_with_a_reload_is_known_and_a_mistake_in_the_file_changes_nothing(house):

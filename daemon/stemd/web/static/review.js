@@ -22,8 +22,8 @@ async function begin() {
   $("decisions").hidden = !facts.open;
   $("next").disabled = facts.next === null;
   if (!facts.results.some((result) => result.stems.length)) {
-    const hanging = facts.results.find((result) => result.trouble)?.trouble;
-    trouble(hanging ?? `Nothing to hear: the job is ${facts.job.status} at ${facts.job.stage}. ${facts.job.reason}`);
+    const unread = facts.results.find((result) => result.trouble)?.trouble;
+    trouble(unread ?? `Nothing to hear: the job is ${facts.job.status} at ${facts.job.stage}. ${facts.job.reason}`);
     return;
   }
   const seconds = Math.max(...facts.results.map((result) => result.seconds));
