@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import errno
 import hashlib
 import os
@@ -114,6 +115,45 @@ def test_a_tree_is_dropped_without_following_links(tmp_path: Path) -> None:
     files.drop_tree(tmp_path / "tree")
     assert [path.name for path in tmp_path.iterdir()] == ["kept"]
     assert (tmp_path / "kept" / "file").exists()
+
+
+@pytest.mark.parametrize("where", ["tree", "tree/deep"])
+def test_a_folder_that_becomes_a_link_while_it_is_dropped_is_not_followed(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, where: str
+) -> None:
+    exchanged = tmp_path / where
+    for folder in (tmp_path / "kept", exchanged):
+        folder.mkdir(parents=True)
+        for name in ("a", "b"):
+            (folder / name).write_bytes(b"x")
+    really = os.unlink
+
+    def exchange(path: str | Path, **keys: int) -> None:
+        really(path, **keys)
+        if not exchanged.is_symlink():
+            exchanged.rename(tmp_path / "away")
+            exchanged.symlink_to(tmp_path / "kept")
+
+    monkeypatch.setattr(os, "unlink", exchange)
+    with contextlib.suppress(OSError):
+        files.drop_tree(tmp_path / "tree")
+    assert (tmp_path / "away").exists()
+    assert sorted(path.name for path in (tmp_path / "kept").iterdir()) == ["a", "b"]
+
+
+def test_what_vanishes_while_a_tree_is_dropped_is_no_error(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "tree" / "deep").mkdir(parents=True)
+    for name in ("a", "b"):
+        (tmp_path / "tree" / "deep" / name).write_bytes(b"x")
+    really = os.unlink
+
+    def first(path: str | Path, **keys: int) -> None:
+        really(path, **keys)
+        really(path, **keys)
+
+    monkeypatch.setattr(os, "unlink", first)
+    files.drop_tree(tmp_path / "tree")
+    assert not (tmp_path / "tree").exists()
 
 
 SOURCE = Source("ogg", "opus", 48000, 6, "5.1", None, tags={"titel": "Für Élise\n"}, frames=7)

@@ -449,6 +449,20 @@ def test_a_name_taken_between_choice_and_renaming_gets_a_number(
     assert all(b"/Song (2)/" in artifact.path for artifact in artifacts)
 
 
+def test_another_folder_by_the_temporary_name_is_left_alone(
+    shelf: Shelf, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def exchange(source: Path, target: Path) -> None:
+        rename.rename_noreplace(source, target)
+        source.parent.rename(tmp_path / "gone")
+        (source.parent / "album").mkdir(parents=True)
+        (source.parent / "album" / "master.wav").write_bytes(b"x")
+
+    monkeypatch.setattr(publish, "rename_noreplace", exchange)
+    publish.publish(shelf, items(tmp_path / "made"))
+    assert [path.name for path in shelf.folder.rglob("*.wav")] == ["master.wav"]
+
+
 def test_many_tracks_of_one_name_at_once_all_arrive(shelf: Shelf, tmp_path: Path) -> None:
     start = threading.Barrier(8)
 

@@ -6,8 +6,9 @@ import contextlib
 import errno
 import hashlib
 import os
+import shutil
 import stat
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Any, Final
 
 from stemd.errors import Stopping
 from stemd.files.faults import faults_in
@@ -16,6 +17,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
     from pathlib import Path
     from threading import Event
+    from types import TracebackType
 
 _BLOCK: Final = 1024 * 1024
 _NO_SYNC: Final = frozenset({errno.EINVAL, errno.EBADF, errno.EOPNOTSUPP, errno.ENOSYS})
@@ -119,18 +121,23 @@ def free_bytes(folder: Path) -> int:
 
 
 def drop_tree(path: Path) -> None:
-    """Remove a temporary file or folder of our own, whatever is in it; no error if it is not there. Follows no link."""
+    """Remove a temporary file or folder of our own, whatever is in it; no error if it is not there.
+
+    Follows no link, and none that appears meanwhile: below `path` it goes by descriptors.
+    Raises OSError, for a folder that was exchanged for a link meanwhile too.
+    """
     try:
-        mode = path.lstat().st_mode
+        if stat.S_ISDIR(path.lstat().st_mode):
+            shutil.rmtree(path, onerror=_unless_gone)
+        else:
+            path.unlink()
     except FileNotFoundError:
         return
-    if stat.S_ISDIR(mode):
-        for entry in list(path.iterdir()):
-            drop_tree(entry)
-        with contextlib.suppress(FileNotFoundError):
-            path.rmdir()
-    else:
-        path.unlink(missing_ok=True)
+
+
+def _unless_gone(_call: Callable[..., Any], _path: str, raised: tuple[type, BaseException, TracebackType]) -> None:
+    if not isinstance(raised[1], FileNotFoundError):
+        raise raised[1]
 
 
 def _blocks(descriptor: int, stop: Event | None) -> Iterator[memoryview]:

@@ -189,7 +189,7 @@ def _renamed(shelf: Shelf, plan: Plan, *, again: bool) -> tuple[Artifact, ...]:
     for folder in {move.target.parent for move in plan.moves if move.target.parent.exists()}:
         sync_folder(folder)
     with contextlib.suppress(OSError):
-        drop_tree(plan.root)
+        plan.root.rmdir()  # empty by now: another folder that took its name meanwhile is not
         sync_folder(plan.root.parent)
     return plan.artifacts
 
