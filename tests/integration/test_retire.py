@@ -12,10 +12,12 @@ from pathlib import Path
 import pytest
 
 from stemd.errors import EnvironmentFault, Stopping
+from stemd.files import marker
+from stemd.files.enter import entered
 from stemd.files.presence import check_present, remember_folder
 from stemd.inbox import stat_of
 from stemd.model import Finished, Stage
-from stemd.stages import retire, take
+from stemd.stages import copies, retire, take
 from stemd.stages.work import Work
 
 
@@ -104,7 +106,7 @@ def test_an_inbox_that_was_replaced_and_is_in_use_is_not_waited_for(studio, inbo
 def test_a_sender_who_asked_with_a_marker_is_answered(studio, inbox):
     source, marker = saved(inbox, "a/song.wav"), saved(inbox, "a/song.wav.ready", b"")
     saved(inbox, "a/song.wav.done", b"of an earlier version")
-    saved(inbox, "a/song.wav.error.txt", b"of an earlier version")
+    saved(inbox, "a/song.wav.error.txt", b"of an earlier version\nonce more: stemd retry 3\n")
     work = taken(studio, source, ready="marker")
     assert not (inbox / "a/song.wav.done").exists()
     assert not (inbox / "a/song.wav.error.txt").exists()
@@ -211,3 +213,68 @@ def test_what_is_noted_of_a_folder_outlasts_what_happens_in_it(tmp_path):
     check_present(note, folder, but=folder / "_review")
     (tmp_path / "damaged").write_text("{")
     check_present(tmp_path / "damaged", folder, but=folder / "_review")
+
+
+def test_a_note_is_never_written_through_a_link_nor_over_a_file_of_the_user_s(studio, inbox):
+    ledger = studio.root / "ledger.sqlite3"
+    ledger.write_bytes(b"records")
+    saved(inbox, "_failed/b.wav.error.txt", b"my own notes on the take")
+    (inbox / "_failed/a.wav.error.txt").symlink_to(ledger)
+    for name in ("a.wav", "b.wav"):
+        retire.run(taken(studio, saved(inbox, name), FAILING))
+        assert "it is damaged" in (inbox / f"_failed/{name} (2).error.txt").read_text()
+    assert ledger.read_bytes() == b"records"
+    assert (inbox / "_failed/b.wav.error.txt").read_bytes() == b"my own notes on the take"
+
+
+def test_an_earlier_note_is_replaced_and_goes_when_the_recording_went_well_after_all(studio, inbox):
+    for _ in range(2):
+        work = taken(studio, saved(inbox), FAILING)
+        retire.run(work)
+        (inbox / "_failed/song.wav").unlink()
+    assert [path.name for path in (inbox / "_failed").iterdir()] == ["song.wav.error.txt"]
+    retire.run(taken(studio, saved(inbox, "_failed/song.wav")))
+    assert list((inbox / "_failed").iterdir()) == []
+
+
+def test_a_file_of_the_user_s_named_like_a_note_stays(studio, inbox):
+    saved(inbox, "song.wav.error.txt", b"my own notes on the take")
+    retire.run(taken(studio, saved(inbox)))
+    assert (inbox / "song.wav.error.txt").exists()
+
+
+@pytest.mark.parametrize("link, facts", [("_failed", FAILING), ("_done", {}), ("_failed/a", FAILING), ("_done/a", {})])
+def test_an_own_folder_that_is_a_link_in_the_inbox_is_refused_until_it_is_none(studio, inbox, link, facts):
+    cron = studio.root / "cron.d"
+    cron.mkdir()
+    work = taken(studio, saved(inbox, "a/song.wav"), facts)
+    (inbox / link).parent.mkdir(exist_ok=True)
+    (inbox / link).symlink_to(cron)
+    with pytest.raises(EnvironmentFault, match=f"{Path(link).name} is a symbolic link") as caught:
+        retire.run(work)
+    assert caught.value.code == "archive-is-a-link"
+    assert list(cron.iterdir()) == []
+    (inbox / link).unlink()
+    assert retire.run(work).path == os.fsencode(inbox / link.partition("/")[0] / "a/song.wav")
+
+
+def test_an_archive_elsewhere_may_be_reached_by_a_link(studio, inbox):
+    (studio.root / "disk").mkdir()
+    (studio.root / "archive").symlink_to(studio.root / "disk")
+    retire.run(taken(studio, saved(inbox, "a/song.wav"), archive=studio.root / "archive"))
+    assert (studio.root / "disk/a/song.wav").exists()
+
+
+def test_a_review_folder_that_is_a_link_in_the_inbox_is_refused(studio, inbox):
+    (inbox / "_review").symlink_to(studio.root)
+    with pytest.raises(EnvironmentFault) as caught:
+        copies.make_folder(studio.work())
+    assert caught.value.code == "review-is-a-link"
+
+
+def test_a_fault_names_the_folder_that_is_held(studio, inbox):
+    (inbox / "a").mkdir()
+    with entered(studio.work().rule, inbox / "a") as held:
+        (inbox / "a").rmdir()
+        with pytest.raises(EnvironmentFault, match=f"{inbox}/a"):
+            marker.answer(held / "song.wav", {})

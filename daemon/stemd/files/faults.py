@@ -4,13 +4,17 @@ from __future__ import annotations
 
 import contextlib
 import errno
+from pathlib import Path
 from typing import TYPE_CHECKING, Final, NamedTuple
 
 from stemd.errors import EnvironmentFault
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
-    from pathlib import Path
+
+
+HELD: Final = Path("/proc/self/fd")
+"""Where Linux has a path for every open folder, which leads to it whatever becomes of its name."""
 
 
 class _Kind(NamedTuple):
@@ -52,6 +56,12 @@ _KINDS: Final = (
         "mount the share or create the folder; the job then resumes",
     ),
     _Kind(
+        frozenset({errno.ELOOP}),
+        "{place}-is-a-link",
+        "{folder} cannot be entered ({why}); links in an inbox may lead anywhere, and are not followed",
+        "put a folder in its place, or name the folder that it leads to in the rule; the job then resumes",
+    ),
+    _Kind(
         frozenset({errno.EIO, errno.ETIMEDOUT, errno.EREMOTEIO, errno.EUCLEAN, errno.ENOLCK, errno.EBUSY}),
         "{place}-failing",
         "the disk or share of {folder} reports an error ({why})",
@@ -73,9 +83,14 @@ def fault_of(error: OSError, place: str, folder: Path) -> EnvironmentFault | Non
     """
     for kind in _KINDS:
         if error.errno in kind.numbers:
-            message = kind.message.format(folder=folder, why=error.strerror)
+            message = kind.message.format(folder=_name_of(folder), why=error.strerror)
             return EnvironmentFault(kind.code.format(place=place), message, kind.hint)
     return None
+
+
+def _name_of(folder: Path) -> Path:
+    """What people know a folder by that is held open: see `files.enter`."""
+    return folder.readlink() if folder.parent == HELD else folder
 
 
 @contextlib.contextmanager

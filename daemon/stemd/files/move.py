@@ -60,7 +60,7 @@ def _copy(
             _check_unwritten(source, info, os.fstat(file.fileno()))
             if copied != (sha256 or digest(unfinished, stop=stop)):
                 raise EnvironmentFault(
-                    "archive-failing", f"{target} reads back differently", "check the disk; tried again"
+                    "archive-failing", f"{target.resolve()} reads back differently", "check the disk; tried again"
                 )
             os.utime(unfinished, ns=(info.st_atime_ns, info.st_mtime_ns))
             rename_noreplace(unfinished, target)
@@ -74,7 +74,9 @@ def _copy(
 
 def _check_unwritten(source: Path, before: os.stat_result, after: os.stat_result) -> None:
     if (before.st_size, before.st_mtime_ns) != (after.st_size, after.st_mtime_ns):
-        raise EnvironmentFault("inbox-busy", f"{source} was written to while it was moved", "it is looked at again")
+        raise EnvironmentFault(
+            "inbox-busy", f"{source.resolve()} was written to while it was moved", "it is looked at again"
+        )
 
 
 def _is_still(source: Path, info: os.stat_result) -> bool:

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Final
 
 from stemd.files import faults_in
 from stemd.files.companions import NARRATION, beside, copy, remembered, sight, unchanged
+from stemd.files.enter import entered
 from stemd.files.move import move
 from stemd.files.names import numbered, readable, split
 from stemd.files.presence import check_present
@@ -120,10 +121,10 @@ def follow(work: Work, companions: Mapping[str, Path], recording: Path) -> str:
     """
     for kind, companion in companions.items():
         name = split(recording.name)[0] + companion.name[-len(kind) :]
-        with faults_in("archive", recording.parent):
+        with faults_in("archive", recording.parent), entered(work.rule, recording.parent) as held:
             for number in range(1, _SECOND_TRIES):
                 try:
-                    target = recording.with_name(numbered(name, number, folder=False))
+                    target = held / numbered(name, number, folder=False)
                     move(companion, target, work.job.id, stop=work.stop)
                 except FileExistsError:
                     continue

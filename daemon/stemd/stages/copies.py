@@ -7,7 +7,7 @@ from dataclasses import replace
 from typing import TYPE_CHECKING, Final
 
 from stemd.files import faults_in
-from stemd.files.names import LONGEST, cut
+from stemd.files.enter import entered
 from stemd.files.plan import remembered
 from stemd.files.presence import check_present
 from stemd.files.publish import Shelf, withdraw
@@ -23,14 +23,8 @@ JOURNAL: Final = "review.json"
 OUTBOX_JOURNAL: Final = "outbox.json"
 """What was published where, in the folder of the result; `files.publish` writes and reads them."""
 
-_NOTE: Final = ".error.txt"
 INBOX_NOTE: Final = "inbox.json"
 """Which folder the source was taken from, in the job's own folder; `files.presence` writes and reads it."""
-
-
-def note_of(path: Path) -> Path:
-    """Where the note lies that says what is wrong with a recording."""
-    return path.with_name(cut(path.name, LONGEST - len(_NOTE)) + _NOTE)
 
 
 def standing(work: Work) -> tuple[Artifact, ...]:
@@ -56,11 +50,13 @@ def take_back(work: Work) -> str:
 def make_folder(work: Work) -> None:
     """Make the review folder if it is missing; never on the mount point of an inbox that is not mounted.
 
-    Raises EnvironmentFault("inbox-offline", "review-missing", ..).
+    Raises EnvironmentFault("inbox-offline", "review-missing", "review-is-a-link", ..).
     """
     rule = work.rule
     if rule.review.is_relative_to(rule.inbox):
         check_present(work.root / INBOX_NOTE, rule.inbox, but=rule.review)
+        with faults_in("review", rule.review), entered(rule, rule.review, make=True):
+            return
     with faults_in("review", rule.review), contextlib.suppress(FileExistsError):
         rule.review.mkdir()
 

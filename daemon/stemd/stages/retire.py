@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import time
 from dataclasses import replace
@@ -9,16 +10,18 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from stemd.errors import EnvironmentFault
-from stemd.files import digest, faults_in, marker, sync_folder
+from stemd.files import digest, faults_in, marker
 from stemd.files.companions import KINDS
+from stemd.files.enter import entered
 from stemd.files.move import move
 from stemd.files.names import numbered, split
+from stemd.files.note import withdraw_notes, write_note
 from stemd.files.presence import check_present
 from stemd.files.publish import published
 from stemd.flow import same_as
 from stemd.model import Finished, Stat
 from stemd.stages import companions
-from stemd.stages.copies import INBOX_NOTE, OUTBOX_JOURNAL, note_of, take_back
+from stemd.stages.copies import INBOX_NOTE, OUTBOX_JOURNAL, take_back
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -52,13 +55,13 @@ def _answer(work: Work) -> None:
     newer = os.path.lexists(origin) and not _is_what_was_taken(work, origin)
     if newer or (work.rule.inbox.is_dir() and not origin.parent.is_dir()):
         return
-    if job.failing:
-        with faults_in("inbox", origin.parent):
-            _write_note(note_of(origin), job)
-        return
     files = [os.fsdecode(artifact.path) for artifact in published(work.folder / OUTBOX_JOURNAL)]
     facts = {"status": "done", "job": job.id, "source": os.fsdecode(job.name), "sha256": job.sha256, "files": files}
-    marker.answer(origin, facts | ({"same_as": job.twin} if job.twin is not None else {}))
+    with faults_in("inbox", origin.parent), entered(work.rule, origin.parent) as held:
+        if job.failing:
+            write_note(held / origin.name, _reason(job), job.id)
+        else:
+            marker.answer(held / origin.name, facts | ({"same_as": job.twin} if job.twin is not None else {}))
 
 
 def _retired(work: Work) -> Outcome:
@@ -78,7 +81,7 @@ def _retired(work: Work) -> Outcome:
         left = companions.left(work, source)
         return Finished(note=_because(job, f"the source was deleted, as its rule says{left}"))
     archived, followed = _moved(work, source, work.rule.archive)
-    _take_back_note(source)
+    _take_back_notes(work, source)
     left = companions.left(work, source)
     return _settled_in(archived, _because(job, f"archived as {_shown(archived)}{followed}{left}"))
 
@@ -91,14 +94,13 @@ def _was_archived(work: Work, source: Path) -> bool:
 
 def _put_aside(work: Work, source: Path) -> Finished:
     """Move what cannot be used to the failed folder, with the reason beside it."""
-    job = work.job
     if source.is_relative_to(work.rule.failed):
-        _leave_note(job, source)
+        _leave_note(work, source)
         return _settled_in(source, "it stays in the failed folder")
     aside, followed = _moved_aside(work, source)
     if aside is None:
         return Finished(note="the source is no longer the file that was taken; left alone")
-    _leave_note(job, aside)
+    _leave_note(work, aside)
     return _settled_in(aside, f"put aside as {_shown(aside)}{followed}")
 
 
@@ -155,19 +157,21 @@ def _source_moved(work: Work, source: Path, folder: Path, kinds: Iterable[str]) 
         return before
     wanted = folder / os.fsdecode(job.name)
     with faults_in("archive", folder):
-        wanted.parent.mkdir(parents=True, exist_ok=True)
-        for number in range(1, _SECOND_TRIES):
-            target = wanted.with_name(numbered(wanted.name, number, folder=False))
-            if _has_companions(target, kinds):
-                continue
-            try:
-                move(
-                    source, target, job.id, job.sha256, stop=work.stop,
-                    progress=lambda copied: work.progress(copied / size, {}),
-                )  # fmt: skip
-            except FileExistsError:
-                continue
-            return target
+        if not folder.is_relative_to(work.rule.inbox):
+            folder.mkdir(parents=True, exist_ok=True)
+        with entered(work.rule, wanted.parent, make=True) as held:
+            for number in range(1, _SECOND_TRIES):
+                target = held / numbered(wanted.name, number, folder=False)
+                if _has_companions(target, kinds):
+                    continue
+                try:
+                    move(
+                        source, target, job.id, job.sha256, stop=work.stop,
+                        progress=lambda copied: work.progress(copied / size, {}),
+                    )  # fmt: skip
+                except FileExistsError:
+                    continue
+                return wanted.with_name(target.name)
     raise EnvironmentFault("archive-full", f"{folder} holds too many files named {wanted.name}", "clear it out")
 
 
@@ -199,25 +203,25 @@ def _settled_in(path: Path, note: str) -> Finished:
     return Finished(note=note, path=os.fsencode(path), stat=stat)
 
 
-def _leave_note(job: Job, aside: Path) -> None:
+def _leave_note(work: Work, aside: Path) -> None:
     """Say beside the file what happened, and what to do next."""
-    with faults_in("failed", aside.parent):
-        _write_note(note_of(aside), job)
+    with faults_in("failed", aside.parent), entered(work.rule, aside.parent) as held:
+        write_note(held / aside.name, _reason(work.job), work.job.id)
 
 
-def _write_note(note: Path, job: Job) -> None:
-    text = (
+def _reason(job: Job) -> str:
+    return (
         f"{job.reason}\n\nWhat to do: {job.hint}\n\n"
         f"code: {job.code}\njob: {job.id}\nwhen: {time.strftime('%Y-%m-%d %H:%M:%S')}\n"
-        f"the whole story: stemd why {job.id}\nonce more: stemd retry {job.id}\n"
+        f"the whole story: stemd why {job.id}\n"
     )
-    note.write_text(text, encoding="utf-8", errors="backslashreplace")
-    sync_folder(note.parent)
 
 
-def _take_back_note(source: Path) -> None:
+def _take_back_notes(work: Work, source: Path) -> None:
     """A file that was put aside and then went well after all has no fault any more."""
-    note_of(source).unlink(missing_ok=True)
+    folder = source.parent
+    with faults_in("inbox", folder), contextlib.suppress(FileNotFoundError), entered(work.rule, folder) as held:
+        withdraw_notes(held / source.name)
 
 
 def _because(job: Job, note: str) -> str:

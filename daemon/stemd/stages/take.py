@@ -9,11 +9,12 @@ from typing import TYPE_CHECKING
 
 from stemd.errors import EnvironmentFault
 from stemd.files import copy_hashing, drop_tree, faults_in, marker, sync_folder
+from stemd.files.note import withdraw_notes
 from stemd.files.presence import remember_folder
 from stemd.files.publish import abandon
 from stemd.model import Failed, Finished, Stat, Withdrawn
 from stemd.stages import companions
-from stemd.stages.copies import INBOX_NOTE, OUTBOX_JOURNAL, note_of, take_back
+from stemd.stages.copies import INBOX_NOTE, OUTBOX_JOURNAL, take_back
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -73,7 +74,7 @@ def _withdraw_answers(origin: Path) -> None:
     """What the sender was told of an earlier version is no longer true."""
     marker.withdraw_answer(origin)
     with faults_in("inbox", origin.parent):
-        note_of(origin).unlink(missing_ok=True)
+        withdraw_notes(origin)
 
 
 def _begin_anew(work: Work) -> None:
