@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import errno
 import os
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Final
@@ -21,6 +22,9 @@ if TYPE_CHECKING:
     from stemd.model import Rule
 
 
+_OF_ONE_FILE: Final = frozenset({errno.EACCES, errno.EPERM, errno.ENAMETOOLONG, errno.EIO, errno.ELOOP})
+"""What says nothing of the inbox: it may still be there."""
+
 ALBUM_PATIENCE: Final = 600.0
 """Seconds for which a track that has not changed waits for the rest of its album."""
 
@@ -30,7 +34,8 @@ class Look:
     """One listing of an inbox. Paths are bytes, absolute.
 
     at: monotonic seconds. offline: why it could not be listed; "" when it could. links: symbolic links, not followed.
-    alone: companions with no recording beside them. unreadable: folders that could not be listed or entered.
+    alone: companions with no recording beside them. unreadable: folders that could not be listed, or hold
+    what could not be looked at.
     identity: (device, inode) of the inbox folder. inbox: its path. disk: what it lies on, if it could be listed.
     unready: recordings whose sender has not marked them, where the rule wants a marker; they are not among the files.
     """
@@ -100,12 +105,14 @@ def look(rule: Rule, now: float, moved: Callable[[], None] = lambda: None, once_
 
 @contextlib.contextmanager
 def _without_what_hides(path: bytes, unreadable: set[bytes]) -> Iterator[None]:
-    """Pass over a file that was moved since it was listed, or whose folder may be listed but not entered."""
+    """Pass over a file that was moved since it was listed, and over one that alone cannot be looked at."""
     try:
         yield
     except FileNotFoundError:
         pass
-    except PermissionError:
+    except OSError as fault:
+        if fault.errno not in _OF_ONE_FILE:
+            raise
         unreadable.add(os.path.dirname(path))  # noqa: PTH120 - names are bytes
 
 

@@ -1,5 +1,6 @@
 """Settling and listing: pure steps over looks, and looks at real folders."""
 
+import errno
 import os
 import time
 from dataclasses import replace
@@ -215,6 +216,41 @@ def test_what_moves_or_hides_while_it_is_listed_keeps_nothing_else_from_being_se
         yield os.fsencode(tmp_path / "odd/b.wav"), Hidden()
 
     monkeypatch.setattr(inbox, "_walk", walk)
+    seen = look(rule(tmp_path), 0.0)
+    assert not seen.offline
+    assert sorted(seen.files) == [os.fsencode(tmp_path / name) for name in ("a.wav", "z.wav")]
+    assert seen.unreadable == (os.fsencode(tmp_path / "odd"),)
+
+
+def test_a_path_too_long_for_the_kernel_keeps_nothing_else_from_being_seen(tmp_path, monkeypatch):
+    (tmp_path / "song.wav").write_bytes(b"sound")
+    monkeypatch.chdir(tmp_path)
+    left = 4090 - len(os.fsencode(tmp_path))
+    while left > 1:
+        part = "d" * min(250, left - 1)
+        Path(part).mkdir()
+        os.chdir(part)
+        left -= len(part) + 1
+    Path("a-name-too-far.wav").touch()
+    seen = look(rule(tmp_path), 0.0)
+    assert not seen.offline
+    assert list(seen.files) == [os.fsencode(tmp_path / "song.wav")]
+    assert [folder.endswith(b"d") for folder in seen.unreadable] == [True]
+
+
+@pytest.mark.parametrize("number", [errno.EIO, errno.ELOOP])
+def test_a_fault_of_one_file_keeps_nothing_else_from_being_seen(tmp_path, monkeypatch, number):
+    (tmp_path / "odd").mkdir()
+    for name in ("a.wav", "odd/b.wav", "z.wav"):
+        (tmp_path / name).write_bytes(b"sound")
+    really = inbox.stat_of
+
+    def stat_of(info):
+        if info.st_ino == (tmp_path / "odd/b.wav").stat().st_ino:
+            raise OSError(number, os.strerror(number))
+        return really(info)
+
+    monkeypatch.setattr(inbox, "stat_of", stat_of)
     seen = look(rule(tmp_path), 0.0)
     assert not seen.offline
     assert sorted(seen.files) == [os.fsencode(tmp_path / name) for name in ("a.wav", "z.wav")]

@@ -191,7 +191,8 @@ class Inboxes:
         inbox.alone = frozenset(seen.alone)
         for folder in set(seen.unreadable) - inbox.unreadable:
             name = folder.decode("utf-8", "replace")
-            entry.warning("{} cannot be looked into; give stemd's user the right to read and enter it", name)
+            what_to_do = "give stemd's user the right to read and enter it, and shorten paths of over 4,095 bytes in it"
+            entry.warning("{} cannot be looked into; {}", name, what_to_do)
         inbox.unreadable = frozenset(seen.unreadable)
         inbox.unready = sum(inbox.known.get(path) != stat for path, stat in seen.unready.items())
         inbox.known = {path: stat for path, stat in inbox.known.items() if path in seen.files or path in seen.unready}
