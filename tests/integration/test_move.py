@@ -61,6 +61,32 @@ def test_another_mount_of_the_same_disk_is_reached_by_a_copy(song: Path, bound: 
     assert (bound / "song.wav").stat().st_mtime_ns == TIMES[1]
 
 
+def test_a_copy_has_the_rights_and_the_owner_of_its_original(song: Path, archive: Path) -> None:
+    seen: list[int] = []
+    song.chmod(0o640)
+    if os.geteuid() == 0:
+        os.chown(song, 65534, 65533)
+    before = song.stat()
+    umask = os.umask(0o022)
+    try:
+        move(song, archive / "song.wav", 7, progress=lambda _: seen.append(next(archive.iterdir()).stat().st_mode))
+    finally:
+        os.umask(umask)
+    after = (archive / "song.wav").stat()
+    assert {mode & 0o777 for mode in seen} == {0o600}
+    assert (after.st_mode, after.st_uid, after.st_gid) == (before.st_mode, before.st_uid, before.st_gid)
+
+
+def test_a_file_system_without_rights_is_moved_to(song: Path, archive: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def refuse(*_: object) -> None:
+        raise PermissionError(1, "Operation not permitted")
+
+    for call in ("fchown", "fchmod"):
+        monkeypatch.setattr(os, call, refuse)
+    move(song, archive / "song.wav", 7)
+    assert (archive / "song.wav").stat().st_mtime_ns == TIMES[1]
+
+
 def test_what_is_saved_under_the_name_meanwhile_stays(song: Path, archive: Path) -> None:
     sha256 = digest(song)
 

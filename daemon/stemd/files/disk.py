@@ -40,12 +40,13 @@ def copy_hashing(
     progress: Callable[[int], None] | None = None,
     place: str = "state",
     folder: Path | None = None,
+    mode: int = 0o666,
 ) -> tuple[str, int]:
     """Copy an open file from its present position to its end, and have it on the disk when this returns.
 
     source: a descriptor. target: replaced if it is there; taken away again if the copy does not succeed; its entry in
     its folder is synced by the caller. progress: told the bytes copied so far. folder: the one that a fault names,
-    otherwise the target's.
+    otherwise the target's. mode: the copy's rights, less the umask.
     Returns (sha256 in hex, size in bytes).
 
     Raises OSError for what the *source* refuses, EnvironmentFault(f"{place}-full" and its like) or OSError with
@@ -54,7 +55,7 @@ def copy_hashing(
     named = folder or target.parent
     with faults_in(place, named):
         target.unlink(missing_ok=True)
-        descriptor = os.open(target, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC, 0o666)
+        descriptor = os.open(target, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC, mode)
     done = False
     try:
         sha256, size = hashlib.sha256(), 0

@@ -5,7 +5,8 @@ from __future__ import annotations
 import contextlib
 import errno
 import os
-from typing import TYPE_CHECKING
+import stat
+from typing import TYPE_CHECKING, Final
 
 from stemd.errors import EnvironmentFault
 from stemd.files.disk import copy_hashing, digest, sync_folder
@@ -15,6 +16,8 @@ if TYPE_CHECKING:
     from collections.abc import Callable
     from pathlib import Path
     from threading import Event
+
+_PRIVATE: Final = 0o600  # until it has the rights of its original
 
 
 def move(
@@ -56,13 +59,15 @@ def _copy(
         # the same name each time, so that a repeat replaces what a kill has left
         unfinished = target.with_name(f".stemd-{job}-{info.st_ino:x}-{info.st_mtime_ns:x}")
         try:
-            copied, _ = copy_hashing(file.fileno(), unfinished, stop=stop, progress=progress, place="archive")
+            copied, _ = copy_hashing(
+                file.fileno(), unfinished, stop=stop, progress=progress, place="archive", mode=_PRIVATE
+            )
             _check_unwritten(source, info, os.fstat(file.fileno()))
             if copied != (sha256 or digest(unfinished, stop=stop)):
                 raise EnvironmentFault(
                     "archive-failing", f"{target.resolve()} reads back differently", "check the disk; tried again"
                 )
-            os.utime(unfinished, ns=(info.st_atime_ns, info.st_mtime_ns))
+            _make_like(unfinished, info)
             rename_noreplace(unfinished, target)
         finally:
             with contextlib.suppress(OSError):
@@ -70,6 +75,21 @@ def _copy(
         sync_folder(target.parent)
         if _is_still(source, info):
             source.unlink()
+
+
+def _make_like(copy: Path, info: os.stat_result) -> None:
+    """Give a copy the times of its original, and its owner, group and rights as far as user and file system can."""
+    descriptor = os.open(copy, os.O_RDONLY | os.O_NOFOLLOW | os.O_CLOEXEC | os.O_NONBLOCK)
+    try:
+        with contextlib.suppress(OSError):
+            os.fchown(descriptor, -1, info.st_gid)
+        with contextlib.suppress(OSError):
+            os.fchown(descriptor, info.st_uid, -1)
+        with contextlib.suppress(OSError):
+            os.fchmod(descriptor, stat.S_IMODE(info.st_mode) & 0o777)
+        os.utime(descriptor, ns=(info.st_atime_ns, info.st_mtime_ns))
+    finally:
+        os.close(descriptor)
 
 
 def _check_unwritten(source: Path, before: os.stat_result, after: os.stat_result) -> None:

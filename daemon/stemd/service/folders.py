@@ -24,10 +24,11 @@ if TYPE_CHECKING:
     from stemd.model import Job
 
 _OWN: Final = "own-folders"
+_STATE_MODE: Final = 0o750  # it holds copies of recordings, and the names of all
 
 
 def prepare(settings: Settings) -> None:
-    """Make the state folder, and inboxes and outboxes whose parent is there.
+    """Make the state folder, which others than its group cannot enter, and inboxes and outboxes whose parent is there.
 
     Where even the parent is missing, a share is not mounted: a folder made then would hide below the mount. A share
     that hangs is not waited for: the other rules' work goes on.
@@ -35,8 +36,9 @@ def prepare(settings: Settings) -> None:
     """
     state = settings.daemon.state_dir
     try:
+        state.mkdir(_STATE_MODE, parents=True, exist_ok=True)
         for folder in (state / "work", state / "results", state / "models"):
-            folder.mkdir(parents=True, exist_ok=True)
+            folder.mkdir(exist_ok=True)
     except OSError as fault:
         raise StemdError(
             "state-unusable", f"the state folder {state} cannot be used: {fault.strerror}",
