@@ -69,6 +69,16 @@ def test_a_copy_that_does_not_fit_leaves_nothing(big: Path, tmp_path: Path) -> N
     assert not (tmp_path / "copy").exists()
 
 
+@pytest.mark.timeout(30)
+def test_only_regular_files_are_read_and_nothing_else_is_waited_for(big: Path, tmp_path: Path) -> None:
+    os.mkfifo(tmp_path / "pipe")
+    (tmp_path / "link").symlink_to(big)
+    for name, number in (("pipe", errno.ENXIO), ("link", errno.ELOOP), ("", errno.ENXIO)):
+        with pytest.raises(OSError, match=r"regular|symbolic") as caught:
+            files.digest(tmp_path / name)
+        assert caught.value.errno == number
+
+
 def test_a_copy_never_writes_through_a_link(big: Path, tmp_path: Path) -> None:
     (tmp_path / "precious").write_bytes(b"mine")
     (tmp_path / "copy").symlink_to(tmp_path / "precious")

@@ -77,6 +77,15 @@ def test_a_copy_has_the_rights_and_the_owner_of_its_original(song: Path, archive
     assert (after.st_mode, after.st_uid, after.st_gid) == (before.st_mode, before.st_uid, before.st_gid)
 
 
+@pytest.mark.timeout(30)
+def test_a_pipe_is_not_waited_for(song: Path, archive: Path) -> None:
+    song.unlink()
+    os.mkfifo(song)
+    with pytest.raises(OSError, match="not a regular file"):
+        move(song, archive / "song.wav", 7)
+    assert (names(song.parent), names(archive)) == (["song.wav"], [])
+
+
 def test_a_file_system_without_rights_is_moved_to(song: Path, archive: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     def refuse(*_: object) -> None:
         raise PermissionError(1, "Operation not permitted")

@@ -6,6 +6,7 @@ import json
 import os
 import shutil
 import tempfile
+import time
 from dataclasses import replace
 from pathlib import Path
 
@@ -16,8 +17,8 @@ from stemd.files import marker
 from stemd.files.enter import entered
 from stemd.files.presence import check_present, remember_folder
 from stemd.inbox import stat_of
-from stemd.model import Finished, Stage
-from stemd.stages import copies, retire, take
+from stemd.model import Finished, Stage, Withdrawn
+from stemd.stages import companions, copies, retire, take
 from stemd.stages.work import Work
 
 
@@ -278,3 +279,77 @@ def test_a_fault_names_the_folder_that_is_held(studio, inbox):
         (inbox / "a").rmdir()
         with pytest.raises(EnvironmentFault, match=f"{inbox}/a"):
             marker.answer(held / "song.wav", {})
+
+
+def exchanging(inbox: Path, secret: Path, monkeypatch) -> None:
+    """As soon as RETIRE has read the source in `a`, have a link to another folder in that folder's place."""
+
+    def digest(source: Path) -> str:
+        sha256 = really(source)
+        (inbox / "a").rename(inbox / ".old")
+        (inbox / "a").symlink_to(secret)
+        return sha256
+
+    really = retire.digest
+    monkeypatch.setattr(retire, "digest", digest)
+
+
+@pytest.mark.parametrize("facts, kept", [(FAILING, "archive"), ({}, "archive"), ({}, "delete")])
+def test_a_folder_exchanged_for_a_link_has_nothing_taken_from_where_that_leads(studio, inbox, monkeypatch, facts, kept):
+    for name in ("will.wav", "will.lrc"):
+        saved(inbox, f"../secret/{name}", b"testament")
+    source = saved(inbox, "a/will.wav")
+    saved(inbox, "a/will.lrc", b"[00:01.00]La")
+    work = taken(studio, source, facts)
+    source.chmod(0o600 if source.stat().st_mode & 0o777 != 0o600 else 0o644)  # only its change time is another
+    exchanging(inbox, studio.root / "secret", monkeypatch)
+    outcome = retire.run(replace(work, rule=replace(work.rule, source=kept)))
+    assert sorted(path.name for path in (studio.root / "secret").iterdir()) == ["will.lrc", "will.wav"]
+    assert list((inbox / ".old").iterdir()) == []
+    if outcome.path:
+        assert Path(os.fsdecode(outcome.path)).read_bytes() == b"sound"
+
+
+def test_a_file_behind_a_link_is_not_what_was_taken(studio, inbox):
+    source = saved(inbox, "a/will.wav")
+    work = taken(studio, source, FAILING)
+    (inbox / "a").rename(studio.root / "secret")
+    (inbox / "a").symlink_to(studio.root / "secret")
+    assert "no longer the file" in retire.run(work).note
+    assert (studio.root / "secret/will.wav").exists()
+
+
+def test_a_file_behind_a_link_is_not_taken(studio, inbox):
+    source = saved(inbox, "../secret/unreleased.wav")
+    (inbox / "a").symlink_to(source.parent)
+    facts = {"stat": stat_of(source.stat()), "sha256": ""}
+    outcome = take.run(studio.work(name=b"a/unreleased.wav", job=facts))
+    assert isinstance(outcome, Withdrawn)
+    assert not (studio.folder / "source").exists()
+
+
+@pytest.mark.timeout(30)
+@pytest.mark.parametrize("facts", [FAILING, {}])
+def test_a_pipe_in_place_of_an_empty_recording_holds_nothing_up(studio, inbox, facts):
+    source = saved(inbox, content=b"")
+    work = taken(studio, source, facts)
+    times = source.stat().st_mtime_ns
+    source.unlink()
+    os.mkfifo(source)
+    os.utime(source, ns=(times, times))
+    assert "no longer the file" in retire.run(work).note
+    assert isinstance(take.run(work), Withdrawn)
+
+
+def test_a_companion_behind_a_link_is_not_carried(studio, inbox, monkeypatch):
+    work = taken(studio, saved(inbox, "a/will.wav"))
+    saved(inbox, "../secret/will.lrc", b"testament")
+    (inbox / "a").rename(inbox / ".old")
+    (inbox / "a").symlink_to(studio.root / "secret")
+    companions.look(work)
+    later = time.time() + 100
+    monkeypatch.setattr(time, "time", lambda: later)
+    with pytest.raises(EnvironmentFault) as caught:
+        companions.carried(work)
+    assert caught.value.code == "inbox-is-a-link"
+    assert list((studio.folder / "carried").iterdir()) == []

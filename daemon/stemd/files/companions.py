@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from pathlib import Path  # noqa: TC003 - the journal is read back by its annotations
 from typing import TYPE_CHECKING, Final
 
-from stemd.files.disk import copy_hashing
+from stemd.files.disk import copy_hashing, open_regular
 from stemd.files.facts import read_fact, write_fact
 from stemd.files.faults import faults_in
 from stemd.files.names import fold, split
@@ -119,7 +119,7 @@ def copy(companion: Companion, folder: Path, stop: Event | None) -> Copy | None:
     target = folder / f"companion{companion.kind}"
     with faults_in("inbox", companion.path.parent):
         try:
-            descriptor = os.open(companion.path, os.O_RDONLY | os.O_NOFOLLOW | os.O_CLOEXEC | os.O_NONBLOCK)
+            descriptor = open_regular(companion.path)
         except FileNotFoundError:
             return None
         try:

@@ -23,9 +23,21 @@ _BLOCK: Final = 1024 * 1024
 _NO_SYNC: Final = frozenset({errno.EINVAL, errno.EBADF, errno.EOPNOTSUPP, errno.ENOSYS})
 
 
+def open_regular(path: Path) -> int:
+    """Open a file for reading, and give its descriptor; never waits, as opening a pipe does.
+
+    Raises OSError, ELOOP for a link, ENXIO for what else is no regular file.
+    """
+    descriptor = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_CLOEXEC | os.O_NONBLOCK)
+    if stat.S_ISREG(os.fstat(descriptor).st_mode):
+        return descriptor
+    os.close(descriptor)
+    raise OSError(errno.ENXIO, "not a regular file", str(path))
+
+
 def digest(path: Path, *, stop: Event | None = None) -> str:
-    """Compute the sha256 of a file's bytes, in hex. Constant memory. Raises OSError and Stopping."""
-    descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
+    """Compute the sha256 of a file's bytes, in hex. Constant memory. Raises OSError as `open_regular`, Stopping."""
+    descriptor = open_regular(path)
     try:
         return _digest_of(descriptor, stop)
     finally:

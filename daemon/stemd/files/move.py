@@ -9,7 +9,7 @@ import stat
 from typing import TYPE_CHECKING, Final
 
 from stemd.errors import EnvironmentFault
-from stemd.files.disk import copy_hashing, digest, sync_folder
+from stemd.files.disk import copy_hashing, digest, open_regular, sync_folder
 from stemd.files.rename import rename_noreplace
 
 if TYPE_CHECKING:
@@ -54,7 +54,7 @@ def _copy(
     """Have the copy appear as `target`, then remove the source, if it still is what was copied."""
     if os.path.lexists(target):
         raise FileExistsError(errno.EEXIST, os.strerror(errno.EEXIST), str(target))
-    with source.open("rb") as file:
+    with os.fdopen(open_regular(source), "rb") as file:
         info = os.fstat(file.fileno())
         # the same name each time, so that a repeat replaces what a kill has left
         unfinished = target.with_name(f".stemd-{job}-{info.st_ino:x}-{info.st_mtime_ns:x}")
@@ -79,7 +79,7 @@ def _copy(
 
 def _make_like(copy: Path, info: os.stat_result) -> None:
     """Give a copy the times of its original, and its owner, group and rights as far as user and file system can."""
-    descriptor = os.open(copy, os.O_RDONLY | os.O_NOFOLLOW | os.O_CLOEXEC | os.O_NONBLOCK)
+    descriptor = open_regular(copy)
     try:
         with contextlib.suppress(OSError):
             os.fchown(descriptor, -1, info.st_gid)
@@ -102,8 +102,8 @@ def _check_unwritten(source: Path, before: os.stat_result, after: os.stat_result
 def _is_still(source: Path, info: os.stat_result) -> bool:
     """Whether the file at a path is the one that was copied, unchanged; opened, for a cache may answer a mere look."""
     try:
-        descriptor = os.open(source, os.O_RDONLY | os.O_NOFOLLOW | os.O_CLOEXEC | os.O_NONBLOCK)
-    except OSError:  # gone, a link, or not to be read: something else is there now
+        descriptor = open_regular(source)
+    except OSError:  # gone, no regular file, or not to be read: something else is there now
         return False
     try:
         return _version(os.fstat(descriptor)) == _version(info)

@@ -5,11 +5,10 @@ from __future__ import annotations
 import contextlib
 import os
 import re
-import stat
 from itertools import count
 from typing import TYPE_CHECKING, Final
 
-from stemd.files.disk import sync_folder
+from stemd.files.disk import open_regular, sync_folder
 from stemd.files.names import LONGEST, cut, numbered
 from stemd.files.rename import rename_noreplace
 
@@ -72,12 +71,11 @@ def _named(recording: Path, number: int) -> Path:
 def _is_own(note: Path) -> bool:
     """Whether there is a note of ours by this name."""
     try:
-        descriptor = os.open(note, os.O_RDONLY | os.O_NOFOLLOW | os.O_CLOEXEC | os.O_NONBLOCK)
-    except OSError:  # not there, a link, or not to be read
+        descriptor = open_regular(note)
+    except OSError:  # not there, no regular file, or not to be read
         return False
     try:
-        info = os.fstat(descriptor)
-        end = os.pread(descriptor, _END, max(info.st_size - _END, 0)) if stat.S_ISREG(info.st_mode) else b""
+        end = os.pread(descriptor, _END, max(os.fstat(descriptor).st_size - _END, 0))
         return _OWN.search(end) is not None
     finally:
         os.close(descriptor)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import time
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
@@ -21,7 +22,7 @@ from stemd.stages.copies import INBOX_NOTE
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-    from stemd.files.companions import Copy
+    from stemd.files.companions import Companion, Copy
     from stemd.stages.work import Work
 
 JOURNAL: Final = "companions.json"
@@ -54,11 +55,17 @@ def carried(work: Work) -> tuple[Copy, ...] | Retry:
     rest = max((settle - (now - companion.since) for companion in seen), default=0.0)
     with faults_in("state", work.folder):
         (work.folder / CARRIED).mkdir(exist_ok=True)
-    copies = [copy(companion, work.folder / CARRIED, work.stop) for companion in seen] if rest <= 0 else [None]
+    copies = [_copied(work, companion) for companion in seen] if rest <= 0 else [None]
     if None in copies:
         names = ", ".join(readable(companion.path.name) for companion in seen)
         return Retry(max(rest, _SOON), f"waits until {names} has arrived", counts=False)
     return tuple(filter(None, copies))
+
+
+def _copied(work: Work, companion: Companion) -> Copy | None:
+    path = companion.path
+    with faults_in("inbox", path.parent), entered(work.rule, path.parent) as held:
+        return copy(replace(companion, path=held / path.name), work.folder / CARRIED, work.stop)
 
 
 def following(work: Work, source: Path) -> dict[str, Path]:
@@ -76,9 +83,15 @@ def following(work: Work, source: Path) -> dict[str, Path]:
             new = _new(work, source)
             found = {kind: path for kind, path in beside(source).items() if kind not in new}
         else:
-            known = remembered(work.root / JOURNAL)
+            known = [_reached(work, companion, source) for companion in remembered(work.root / JOURNAL)]
             found = {companion.kind: companion.path for companion in known if unchanged(companion)}
         return {kind: path for kind, path in found.items() if not is_shared(path, source, job.name, work.rule)}
+
+
+def _reached(work: Work, companion: Companion, source: Path) -> Companion:
+    """Reach a companion by the folder in which its recording is held."""
+    together = companion.path.parent == Path(os.fsdecode(work.job.path)).parent
+    return replace(companion, path=source.with_name(companion.path.name)) if together else companion
 
 
 def left(work: Work, source: Path) -> str:
@@ -121,11 +134,15 @@ def follow(work: Work, companions: Mapping[str, Path], recording: Path) -> str:
     """
     for kind, companion in companions.items():
         name = split(recording.name)[0] + companion.name[-len(kind) :]
-        with faults_in("archive", recording.parent), entered(work.rule, recording.parent) as held:
+        with (
+            faults_in("archive", recording.parent),
+            entered(work.rule, companion.parent) as beside_it,
+            entered(work.rule, recording.parent) as held,
+        ):
             for number in range(1, _SECOND_TRIES):
                 try:
                     target = held / numbered(name, number, folder=False)
-                    move(companion, target, work.job.id, stop=work.stop)
+                    move(beside_it / companion.name, target, work.job.id, stop=work.stop)
                 except FileExistsError:
                     continue
                 break
@@ -138,4 +155,5 @@ def delete(work: Work, source: Path) -> None:
     if work.job.twin is None:
         for kind, path in following(work, source).items():
             if kind != NARRATION or work.rule.remux:
-                path.unlink(missing_ok=True)
+                with entered(work.rule, path.parent) as held:
+                    (held / path.name).unlink(missing_ok=True)

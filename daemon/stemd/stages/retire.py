@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import contextlib
+import errno
 import os
+import stat
 import time
 from dataclasses import replace
 from pathlib import Path
@@ -13,6 +15,7 @@ from stemd.errors import EnvironmentFault
 from stemd.files import digest, faults_in, marker
 from stemd.files.companions import KINDS
 from stemd.files.enter import entered
+from stemd.files.faults import HELD
 from stemd.files.move import move
 from stemd.files.names import numbered, split
 from stemd.files.note import withdraw_notes, write_note
@@ -24,12 +27,13 @@ from stemd.stages import companions
 from stemd.stages.copies import INBOX_NOTE, OUTBOX_JOURNAL, take_back
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Iterable, Iterator
 
     from stemd.model import Job, Outcome
     from stemd.stages.work import Work
 
 _SECOND_TRIES = 10_000
+_NOWHERE = HELD / "none"  # no folder is open by this name
 
 
 def run(work: Work) -> Outcome:
@@ -39,34 +43,57 @@ def run(work: Work) -> Outcome:
     Raises EnvironmentFault when the inbox cannot be reached, or the archive, the failed or the review folder cannot be
     written, Stopping.
     """
-    if work.rule.ready != "marker":
-        return _retired(work)
-    source = Path(os.fsdecode(work.job.path))
-    if _is_what_was_taken(work, source):
-        marker.take_away(source)
-    outcome = _retired(work)
-    _answer(work)
+    with _held(work, _path_of(work.job)) as source:
+        if work.rule.ready == "marker" and _is_what_was_taken(work, source):
+            marker.take_away(source)
+        outcome = _retired(work, source)
+    if work.rule.ready == "marker":
+        _answer(work)
     return outcome
+
+
+@contextlib.contextmanager
+def _held(work: Work, path: Path) -> Iterator[Path]:
+    """Give a path to what lies in a folder now, also when others exchange that; to nothing where there is no folder.
+
+    Behind a link there is none. Raises EnvironmentFault("inbox-..").
+    """
+    with contextlib.ExitStack() as stack:
+        with faults_in("inbox", path.parent):
+            try:
+                folder = stack.enter_context(entered(work.rule, path.parent))
+            except OSError as error:
+                if error.errno not in {errno.ENOENT, errno.ENOTDIR, errno.ELOOP}:
+                    raise
+                folder = _NOWHERE
+        yield folder / path.name
+
+
+def _path_of(job: Job) -> Path:
+    """The source, as people know it."""
+    return Path(os.fsdecode(job.path))
 
 
 def _answer(work: Work) -> None:
     """Tell the sender how it went, unless a newer version lies there, which has its own answer, or nothing at all."""
-    job, origin = work.job, work.origin
-    newer = os.path.lexists(origin) and not _is_what_was_taken(work, origin)
-    if newer or (work.rule.inbox.is_dir() and not origin.parent.is_dir()):
-        return
+    job = work.job
+    with faults_in("inbox", work.rule.inbox):
+        work.rule.inbox.stat()  # where it is away, its folders only seem to be gone
     files = [os.fsdecode(artifact.path) for artifact in published(work.folder / OUTBOX_JOURNAL)]
     facts = {"status": "done", "job": job.id, "source": os.fsdecode(job.name), "sha256": job.sha256, "files": files}
-    with faults_in("inbox", origin.parent), entered(work.rule, origin.parent) as held:
+    with _held(work, work.origin) as origin, faults_in("inbox", work.origin.parent):
+        newer = os.path.lexists(origin) and not _is_what_was_taken(work, origin)
+        if newer or not origin.parent.is_dir():
+            return
         if job.failing:
-            write_note(held / origin.name, _reason(job), job.id)
+            write_note(origin, _reason(job), job.id)
         else:
-            marker.answer(held / origin.name, facts | ({"same_as": job.twin} if job.twin is not None else {}))
+            marker.answer(origin, facts | ({"same_as": job.twin} if job.twin is not None else {}))
 
 
-def _retired(work: Work) -> Outcome:
-    """Deal with the source alone."""
-    job, source = work.job, Path(os.fsdecode(work.job.path))
+def _retired(work: Work, source: Path) -> Outcome:
+    """Deal with the source alone. source: as `_held` gives it, here and below."""
+    job = work.job
     if job.failing:
         outcome = _put_aside(work, source)
         return _without_copies(work, outcome) if job.code == "rejected" else outcome
@@ -81,7 +108,7 @@ def _retired(work: Work) -> Outcome:
         left = companions.left(work, source)
         return Finished(note=_because(job, f"the source was deleted, as its rule says{left}"))
     archived, followed = _moved(work, source, work.rule.archive)
-    _take_back_notes(work, source)
+    _take_back_notes(source)
     left = companions.left(work, source)
     return _settled_in(archived, _because(job, f"archived as {_shown(archived)}{followed}{left}"))
 
@@ -94,9 +121,10 @@ def _was_archived(work: Work, source: Path) -> bool:
 
 def _put_aside(work: Work, source: Path) -> Finished:
     """Move what cannot be used to the failed folder, with the reason beside it."""
-    if source.is_relative_to(work.rule.failed):
-        _leave_note(work, source)
-        return _settled_in(source, "it stays in the failed folder")
+    path = _path_of(work.job)
+    if path.is_relative_to(work.rule.failed):
+        _leave_note(work, path)
+        return _settled_in(path, "it stays in the failed folder")
     aside, followed = _moved_aside(work, source)
     if aside is None:
         return Finished(note="the source is no longer the file that was taken; left alone")
@@ -126,17 +154,17 @@ def _is_what_was_taken(work: Work, source: Path) -> bool:
         if now is None or now == seen:
             return now is not None
         same = (now.size, now.mtime_ns) == (seen.size, seen.mtime_ns)
-        return same and (not job.sha256 or digest(source) == job.sha256)
+        return same and (not job.sha256 or (digest(source) == job.sha256 and _stat_of(work, source) == now))
 
 
 def _stat_of(work: Work, source: Path) -> Stat | None:
-    """Look at the source; None if it was taken away, which an inbox that is not mounted does not mean."""
+    """Look at the source; None if it is no file or was taken away, which an inbox that is not mounted does not mean."""
     try:
         info = os.lstat(source)
     except (FileNotFoundError, NotADirectoryError):
         check_present(work.root / INBOX_NOTE, work.rule.inbox, but=work.rule.review)
         return None
-    return Stat(info.st_size, info.st_mtime_ns, info.st_ctime_ns)
+    return Stat(info.st_size, info.st_mtime_ns, info.st_ctime_ns) if stat.S_ISREG(info.st_mode) else None
 
 
 def _moved(work: Work, source: Path, folder: Path) -> tuple[Path, str]:
@@ -199,8 +227,8 @@ def _has_companions(recording: Path, kinds: Iterable[str]) -> bool:
 
 def _settled_in(path: Path, note: str) -> Finished:
     info = path.lstat()
-    stat = Stat(info.st_size, info.st_mtime_ns, info.st_ctime_ns)
-    return Finished(note=note, path=os.fsencode(path), stat=stat)
+    seen = Stat(info.st_size, info.st_mtime_ns, info.st_ctime_ns)
+    return Finished(note=note, path=os.fsencode(path), stat=seen)
 
 
 def _leave_note(work: Work, aside: Path) -> None:
@@ -217,11 +245,10 @@ def _reason(job: Job) -> str:
     )
 
 
-def _take_back_notes(work: Work, source: Path) -> None:
+def _take_back_notes(source: Path) -> None:
     """A file that was put aside and then went well after all has no fault any more."""
-    folder = source.parent
-    with faults_in("inbox", folder), contextlib.suppress(FileNotFoundError), entered(work.rule, folder) as held:
-        withdraw_notes(held / source.name)
+    with faults_in("inbox", source.parent):
+        withdraw_notes(source)
 
 
 def _because(job: Job, note: str) -> str:

@@ -5,10 +5,12 @@ from __future__ import annotations
 import contextlib
 import errno
 import os
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 from stemd.errors import EnvironmentFault
-from stemd.files import copy_hashing, drop_tree, faults_in, marker, sync_folder
+from stemd.files import copy_hashing, drop_tree, faults_in, marker, open_regular, sync_folder
+from stemd.files.enter import entered
 from stemd.files.note import withdraw_notes
 from stemd.files.presence import remember_folder
 from stemd.files.publish import abandon
@@ -18,7 +20,6 @@ from stemd.stages.copies import INBOX_NOTE, OUTBOX_JOURNAL, take_back
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
-    from pathlib import Path
 
     from stemd.model import Job, ModelCard, Outcome
     from stemd.stages.work import Work
@@ -37,15 +38,17 @@ def run(work: Work) -> Outcome:
     _begin_anew(work)
     try:
         remember_folder(work.folder / INBOX_NOTE, work.rule.inbox)
-        with _opened(work.job) as source:
+        with _opened(work) as source:
             return _copied(work, source, card)
     except OSError as error:
         return _refused(work, error)
 
 
 @contextlib.contextmanager
-def _opened(job: Job) -> Iterator[int]:
-    descriptor = os.open(job.path, os.O_RDONLY | os.O_NOFOLLOW | os.O_CLOEXEC | os.O_NONBLOCK)
+def _opened(work: Work) -> Iterator[int]:
+    path = Path(os.fsdecode(work.job.path))
+    with entered(work.rule, path.parent) as folder:
+        descriptor = open_regular(folder / path.name)
     try:
         yield descriptor
     finally:
@@ -57,7 +60,7 @@ def _copied(work: Work, source: int, card: ModelCard) -> Outcome:
     if _stat(source) != job.stat:
         return _changed(job)
     if work.rule.ready == "marker":
-        _withdraw_answers(work.origin)
+        _withdraw_answers(work)
     sha256, _ = copy_hashing(
         source, work.folder / SOURCE, stop=work.stop, progress=lambda copied: work.progress(copied / size, {})
     )
@@ -70,11 +73,12 @@ def _copied(work: Work, source: int, card: ModelCard) -> Outcome:
     return Finished(note=f"taken, sha256 {sha256[:12]}", sha256=sha256, recipe=recipe)
 
 
-def _withdraw_answers(origin: Path) -> None:
+def _withdraw_answers(work: Work) -> None:
     """What the sender was told of an earlier version is no longer true."""
-    marker.withdraw_answer(origin)
-    with faults_in("inbox", origin.parent):
-        withdraw_notes(origin)
+    folder = work.origin.parent
+    with faults_in("inbox", folder), contextlib.suppress(FileNotFoundError), entered(work.rule, folder) as held:
+        marker.withdraw_answer(held / work.origin.name)
+        withdraw_notes(held / work.origin.name)
 
 
 def _begin_anew(work: Work) -> None:
@@ -103,7 +107,9 @@ def _refused(work: Work, error: OSError) -> Outcome:
     if error.errno in {errno.ENOENT, errno.ENOTDIR} and work.rule.inbox.is_dir():
         return Withdrawn("vanished", f"{name} was taken away before it was read")
     if error.errno == errno.ELOOP:
-        return Withdrawn("vanished", f"{name} is a symbolic link now; links are not followed")
+        return Withdrawn("vanished", f"{name} is a symbolic link now, or lies behind one; links are not followed")
+    if error.errno == errno.ENXIO:
+        return Withdrawn("vanished", f"{name} is no file any more")
     if error.errno in {errno.EACCES, errno.EPERM}:
         return Failed(
             "unreadable", f"{name} cannot be read: {error.strerror}",
