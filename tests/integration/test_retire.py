@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import json
 import os
 import shutil
@@ -20,6 +21,8 @@ from stemd.inbox import stat_of
 from stemd.model import Finished, Stage, Withdrawn
 from stemd.stages import companions, copies, retire, take
 from stemd.stages.work import Work
+
+FAILING = {"failing": True, "code": "damaged", "reason": "it is damaged", "hint": "mend it"}
 
 
 @pytest.fixture
@@ -67,6 +70,36 @@ def test_stopping_cuts_a_copy_to_another_file_system_short(studio, inbox, what):
         studio.stop.clear()
         retire.run(work)
         assert sorted(path.name for path in Path(archive).iterdir()) == ["song.lrc", "song.wav"]
+
+
+@pytest.mark.parametrize("failing", [False, True])
+@pytest.mark.parametrize("what", ["song.wav", "song.lrc"])
+def test_what_cannot_be_removed_from_the_inbox_is_copied_once_and_the_inbox_is_told(
+    studio, inbox, monkeypatch, what, failing
+):
+    if Path("/dev/shm").stat().st_dev == inbox.stat().st_dev:
+        pytest.skip("needs a second file system")
+    saved(inbox, "song.lrc", b"[00:01.00]La")
+    unlink = Path.unlink
+
+    def sticky(path, **keys):
+        if path == inbox / what:
+            raise PermissionError(errno.EACCES, os.strerror(errno.EACCES), str(path))
+        unlink(path, **keys)
+
+    with tempfile.TemporaryDirectory(dir="/dev/shm") as archive:
+        folder = {"failed" if failing else "archive": Path(archive)}
+        work = taken(studio, saved(inbox), FAILING if failing else {}, **folder)
+        with monkeypatch.context() as patch:
+            patch.setattr(Path, "unlink", sticky)
+            for _ in range(3):
+                with pytest.raises(EnvironmentFault) as caught:
+                    retire.run(work)
+                assert (caught.value.code, str(inbox) in caught.value.message) == ("inbox-read-only", True)
+        assert retire.run(work).path == os.fsencode(f"{archive}/song.wav")
+        names = {path.name for path in Path(archive).iterdir()}
+        assert names == {"song.lrc", "song.wav"} | ({"song.wav.error.txt"} if failing else set())
+        assert not (inbox / what).exists()
 
 
 def test_a_source_that_was_taken_away_is_dealt_with(studio, inbox):
@@ -159,9 +192,6 @@ def test_who_asked_for_nothing_is_not_answered(studio, inbox):
     source = saved(inbox)
     retire.run(taken(studio, source))
     assert [path.name for path in inbox.iterdir()] == ["_done"]
-
-
-FAILING = {"failing": True, "code": "damaged", "reason": "it is damaged", "hint": "mend it"}
 
 
 def test_a_mended_recording_is_not_put_aside_in_place_of_the_old_one(studio, inbox):

@@ -8,8 +8,10 @@ import os
 import stat
 from typing import TYPE_CHECKING, Final
 
-from stemd.errors import EnvironmentFault
-from stemd.files.disk import copy_hashing, digest, open_regular, sync_folder
+from stemd.errors import EnvironmentFault, StemdError
+from stemd.files.disk import copy_hashing, digest, open_regular, sync_folder, verify
+from stemd.files.facts import read_json, write_json
+from stemd.files.faults import faults_in
 from stemd.files.rename import rename_noreplace
 
 if TYPE_CHECKING:
@@ -24,6 +26,7 @@ def move(
     source: Path,
     target: Path,
     job: int,
+    journal: Path,
     sha256: str = "",
     *,
     stop: Event | None = None,
@@ -31,27 +34,49 @@ def move(
 ) -> None:
     """Rename; where only a copy can get there, check it, let it appear, and only then remove the original.
 
-    What is saved under the original's name meanwhile stays.
+    What is saved under the original's name meanwhile stays. May be repeated after a kill, or where the original could
+    not be removed: the copy that has appeared then counts, and no second one is made.
 
-    job: whose temporary file the copy is. sha256: what must come out, hex; "" where nobody knows. progress: told the
-    bytes copied so far, where they are copied.
-    Raises FileExistsError, OSError, EnvironmentFault("archive-failing", "archive-full", "inbox-busy", ..), Stopping.
+    job: whose temporary file the copy is. journal: the file to note in where the copy appears. sha256: what must come
+    out, hex; "" where nobody knows. progress: told the bytes copied so far, where they are copied.
+    Raises FileExistsError, OSError, EnvironmentFault("archive-failing", "archive-full", "inbox-busy",
+    "inbox-read-only", "state-full", ..), Stopping.
     """
     try:
         rename_noreplace(source, target)
     except OSError as error:
         if error.errno != errno.EXDEV:  # another file system, or another mount of the same one
             raise
-        _copy(source, target, job, sha256, stop, progress)
+        copied = _copied_before(source, target, journal, stop)
+        if copied is None:
+            copied = _copy(source, target, job, journal, sha256, stop, progress)
+        sync_folder(target.parent)
+        _remove(source, copied)
     else:
         sync_folder(target.parent)
     sync_folder(source.parent)
 
 
+def _copied_before(source: Path, target: Path, journal: Path, stop: Event | None) -> os.stat_result | None:
+    """Find out whether an earlier try has left the copy, but not removed the source; None if not."""
+    if not os.path.lexists(target) or _announced(journal) != os.fspath(target):
+        return None
+    info = source.lstat()
+    return info if verify(target, digest(source, stop=stop), stop=stop) else None
+
+
+def _announced(journal: Path) -> str:
+    try:
+        return str(read_json(journal))
+    except StemdError:
+        return ""
+
+
 def _copy(
-    source: Path, target: Path, job: int, sha256: str, stop: Event | None, progress: Callable[[int], None] | None
-) -> None:
-    """Have the copy appear as `target`, then remove the source, if it still is what was copied."""
+    source: Path, target: Path, job: int, journal: Path, sha256: str, stop: Event | None,
+    progress: Callable[[int], None] | None,
+) -> os.stat_result:  # fmt: skip
+    """Have the copy appear as `target`; returns what the source was then."""
     if os.path.lexists(target):
         raise FileExistsError(errno.EEXIST, os.strerror(errno.EEXIST), str(target))
     with os.fdopen(open_regular(source), "rb") as file:
@@ -68,12 +93,18 @@ def _copy(
                     "archive-failing", f"{target.resolve()} reads back differently", "check the disk; tried again"
                 )
             _make_like(unfinished, info)
+            write_json(journal, os.fspath(target))
             rename_noreplace(unfinished, target)
         finally:
             with contextlib.suppress(OSError):
                 unfinished.unlink()
-        sync_folder(target.parent)
-        if _is_still(source, info):
+    return info
+
+
+def _remove(source: Path, copied: os.stat_result) -> None:
+    """Remove the source, if it still is what was copied."""
+    if _is_still(source, copied):
+        with faults_in("inbox", source.parent):
             source.unlink()
 
 

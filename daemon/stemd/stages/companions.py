@@ -17,7 +17,7 @@ from stemd.files.presence import check_present
 from stemd.files.wanted import is_shared
 from stemd.model import Retry
 from stemd.mounts import filesystem
-from stemd.stages.copies import INBOX_NOTE
+from stemd.stages.copies import INBOX_NOTE, MOVING
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -130,7 +130,7 @@ def _new(work: Work, source: Path) -> dict[str, Path]:
 def follow(work: Work, companions: Mapping[str, Path], recording: Path) -> str:
     """Bring companions beside their recording, under its name; tell of it as the end of a note.
 
-    Raises EnvironmentFault("archive-..", "inbox-busy"), Stopping.
+    Raises EnvironmentFault("archive-..", "inbox-..", "state-.."), Stopping.
     """
     for kind, companion in companions.items():
         name = split(recording.name)[0] + companion.name[-len(kind) :]
@@ -142,7 +142,7 @@ def follow(work: Work, companions: Mapping[str, Path], recording: Path) -> str:
             for number in range(1, _SECOND_TRIES):
                 try:
                     target = held / numbered(name, number, folder=False)
-                    move(beside_it / companion.name, target, work.job.id, stop=work.stop)
+                    move(beside_it / companion.name, target, work.job.id, work.root / MOVING, stop=work.stop)
                 except FileExistsError:
                     continue
                 break

@@ -25,6 +25,8 @@ OUTBOX_JOURNAL: Final = "outbox.json"
 
 INBOX_NOTE: Final = "inbox.json"
 """Which folder the source was taken from, in the job's own folder; `files.presence` writes and reads it."""
+MOVING: Final = "moving.json"
+"""As what a file of the user's appears on another file system, in the job's own folder; `files.move` uses it."""
 
 
 def standing(work: Work) -> tuple[Artifact, ...]:

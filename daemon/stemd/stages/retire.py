@@ -24,7 +24,7 @@ from stemd.files.publish import published
 from stemd.flow import same_as
 from stemd.model import Finished, Stat
 from stemd.stages import companions
-from stemd.stages.copies import INBOX_NOTE, OUTBOX_JOURNAL, take_back
+from stemd.stages.copies import INBOX_NOTE, MOVING, OUTBOX_JOURNAL, take_back
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
@@ -194,7 +194,7 @@ def _source_moved(work: Work, source: Path, folder: Path, kinds: Iterable[str]) 
                     continue
                 try:
                     move(
-                        source, target, job.id, job.sha256, stop=work.stop,
+                        source, target, job.id, work.root / MOVING, job.sha256, stop=work.stop,
                         progress=lambda copied: work.progress(copied / size, {}),
                     )  # fmt: skip
                 except FileExistsError:
