@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import subprocess
+import sys
 
 import pytest
 from surroundings import TOP, noise, record
@@ -356,6 +357,19 @@ def test_a_copy_that_comes_while_the_outbox_is_away_is_not_delivered_twice(house
     house.work()
     assert (house.job(2).status, house.job(2).twin) == (Status.DONE, 1)
     assert house.job(1).status is Status.DONE
+
+
+def test_a_daemon_that_dies_before_a_copy_takes_over_what_is_gone_loses_nothing(house, monkeypatch):
+    delivered(house)
+    (house.home / "r/out/song").rename(house.home / "elsewhere")
+    house.record("r", name="copy.wav")
+    with monkeypatch.context() as killed:
+        killed.setattr(jobs, "supersede", lambda *_: sys.exit("killed"))
+        with pytest.raises(SystemExit):
+            house.work()
+    house.work()
+    assert house.files("r") == ["copy/manifest.json", "copy/no_vocals.wav", "copy/vocals.wav"]
+    assert (house.job(1).twin, house.job(2).twin) == (2, None)
 
 
 def test_words_and_names_that_are_no_text_stop_nobody(house):

@@ -93,7 +93,10 @@ def apply_within(ledger: Ledger, job: Job, change: Change, now: float) -> Job:
         with ledger.db.atomic():
             _guarded(ledger, job, **_columns(job, change, now))
     except IntegrityError:
-        change = _as_duplicate(ledger, job, change.facts)
+        twin = answering(ledger, job, change.facts)
+        if twin is None:
+            raise
+        change = replace(duplicate(twin), facts=change.facts)
         _guarded(ledger, job, **_columns(job, change, now))
     _tell(ledger, job.id, change.stage, change.status, change.text, now, change.code)
     _keep_facts(ledger, job, change.facts, now)
@@ -143,14 +146,15 @@ def _guarded(ledger: Ledger, job: Job, **columns: Any) -> None:
         raise Stale(job)
 
 
-def _as_duplicate(ledger: Ledger, job: Job, facts: Finished) -> Change:
+def answering(ledger: Ledger, job: Job, facts: Finished) -> Job | None:
+    """Find the other job that answers for a content under the rule and recipe; None while there is none."""
     table = ledger.job
     found = table.select().where(
         (table.rule == job.rule) & (table.recipe == (facts.recipe or job.recipe))
         & (table.sha256 == (facts.sha256 or job.sha256)) & table.twin.is_null()
         & table.status.not_in([Status.FAILED, Status.CANCELLED]) & (table.id != job.id)
     )  # fmt: skip
-    return replace(duplicate(_job(next(rows(found)))), facts=facts)
+    return next(map(_job, rows(found)), None)
 
 
 def _keep_facts(ledger: Ledger, job: Job, facts: Finished, now: float) -> None:

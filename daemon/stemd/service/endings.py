@@ -15,7 +15,7 @@ from stemd.errors import EnvironmentFault, StemdError
 from stemd.files.presence import gone
 from stemd.ledger import albums, facts, jobs, stopping
 from stemd.ledger.jobs import Stale
-from stemd.model import Stage, Status, Withdrawn
+from stemd.model import Status, Withdrawn
 from stemd.results import trim
 from stemd.service.folders import put_away
 from stemd.service.logbook import about, log_end, shown
@@ -45,14 +45,12 @@ class Endings:
         if asked := stopping.asked(self._ledger, ended.job.id):
             change = flow.stopped(ended.job, change, asked)
         try:
-            job = jobs.apply(self._ledger, ended.job, change, time.time())
+            job = self._applied(ended.job, change, self._lost_twin(ended.job, change))
         except Stale as stale:
             about(ended.job).error("{}; how its stage ended is not written down", stale.message)
             job = jobs.get(self._ledger, ended.job.id)
         self._runner.finish(ended)
         self._learn(ended, change, job)
-        if job.twin is not None and ended.job.stage is Stage.TAKE:
-            job = self._look_after_twin(job)
         log_end(ended, change)
         if job.status.ended:
             self.failed += job.status is Status.FAILED
@@ -118,14 +116,23 @@ class Endings:
         if change.facts.measurement is not None:
             self._planning.dispatch.learn([change.facts.measurement])
 
-    def _look_after_twin(self, job: Job) -> Job:
-        """A duplicate of a finished job whose files are no longer there does the work anew.
+    def _applied(self, job: Job, change: Change, lost: Job | None) -> Job:
+        """Write down a change; what would be a duplicate of a job whose files are lost does its work anew."""
+        now = time.time()
+        with self._ledger.transaction():
+            changed = jobs.apply_within(self._ledger, job, change, now)
+            if lost is not None and changed.twin == lost.id:
+                return jobs.supersede(self._ledger, lost, changed, now)
+            return changed
+
+    def _lost_twin(self, job: Job, change: Change) -> Job | None:
+        """Find the finished job that answers for the content that TAKE has read, if its files are no longer there.
 
         Not while the whole outbox is away: then its share is not mounted, and the files are on it.
         """
-        twin = jobs.get(self._ledger, job.twin or 0)
+        twin = jobs.answering(self._ledger, job, change.facts) if change.facts.sha256 else None
+        if twin is None or twin.status is not Status.DONE:
+            return None
         made, rule = facts.artifacts(self._ledger, twin.id), self._planning.dispatch.settings.rule(job.rule)
         away = rule is not None and os.fsencode(rule.outbox) in gone([os.fsencode(rule.outbox)])
-        if twin.status is not Status.DONE or away or not gone(file.path for file in made):
-            return job
-        return jobs.supersede(self._ledger, twin, job, time.time())
+        return twin if not away and gone(file.path for file in made) else None
