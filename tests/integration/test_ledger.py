@@ -15,6 +15,7 @@ import pytest
 from stemd import flow
 from stemd.errors import StemdError
 from stemd.ledger import (
+    LedgerFull,
     Lock,
     arrivals,
     facts,
@@ -104,6 +105,20 @@ def test_a_transition_hits_the_row_it_was_made_for_and_leaves_its_event(ledger):
         jobs.apply(ledger, running, flow.after(running, Finished()), NOW + 4)
     assert (done.stage, done.sha256) == (Stage.NORMALISE, "ab")
     assert [event.text for event in jobs.events(ledger, job.id)] == ["arrived", "take started", "taken"]
+
+
+def test_a_job_that_cannot_be_read_back_is_not_set_to_work(ledger, monkeypatch):
+    """Nobody would run it: the daemon goes on when another program holds the ledger for a moment."""
+    (job,) = arrive(ledger)
+
+    def held(_ledger, _number):
+        raise LedgerFull("database is locked")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(jobs, "get", held)
+        with pytest.raises(LedgerFull):
+            jobs.claim(ledger, job, NOW)
+    assert jobs.get(ledger, job.id) == job
 
 
 def test_an_arrow_that_does_not_exist_is_refused(ledger):

@@ -74,11 +74,11 @@ def _new_job(ledger: Ledger, arrival: Arrival, name: bytes, created: float, now:
 
 
 def claim(ledger: Ledger, job: Job, now: float, text: str = "") -> Job:
-    """Count an attempt and set a waiting job to work. Raises Stale."""
+    """Count an attempt and set a waiting job to work. Raises Stale, LedgerFull: then nothing was done."""
     with ledger.transaction():
         _guarded(ledger, job, status=Status.RUNNING, attempts=job.attempts + 1, changed=now)
         _tell(ledger, job.id, job.stage, Status.RUNNING, text or f"{job.stage} started", now)
-    return get(ledger, job.id)
+        return get(ledger, job.id)
 
 
 def apply(ledger: Ledger, job: Job, change: Change, now: float) -> Job:
