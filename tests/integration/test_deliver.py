@@ -22,8 +22,11 @@ import pytest
 from stemd import wav
 from stemd.codec import keeping, making
 from stemd.errors import EnvironmentFault, StemdError, Stopping
+from stemd.files import write_json
 from stemd.files.presence import remember_folder
 from stemd.model import Finished
+from stemd.results import REPORT
+from stemd.service.redelivery import make_ready
 from stemd.stages import deliver
 from stemd.stages.copies import INBOX_NOTE
 
@@ -519,3 +522,18 @@ def test_a_lost_stem_is_named(studio: Studio, source: Path) -> None:
 def test_a_player_gets_one_file_by_the_tracks_name(studio: Studio, source: Path) -> None:
     files = delivered(studio, source, {"no_vocals": 0.5}, format="mp3", names="{track}.{ext}")
     assert {path.name for path in files.values()} == {"song.mp3", "song (manifest).json"}
+
+
+def test_a_redelivery_takes_nothing_of_the_last_delivery_for_its_own(studio: Studio) -> None:
+    """The job's folder could not be put away when the job had ended."""
+    job, rule = studio.work().job, studio.work().rule
+    folder, kept = studio.folder / str(job.id), studio.root / "results" / job.key
+    made = [folder / "outbox.json", folder / "review.json", folder / "delivery/vocals.wav"]
+    for file in [*made, folder / "mix.json", kept / "vocals.wav"]:
+        file.parent.mkdir(parents=True, exist_ok=True)
+        file.write_bytes(b"{}")
+    told = {"files": {"vocals": "vocals.wav"}, "digest": "d1935", "recipe": rule.recipe.digest_with("d1935")}
+    write_json(folder / REPORT, told)
+    make_ready(studio.root, job, rule, ())
+    assert not any(file.exists() for file in made)
+    assert (folder / "mix.json").exists()

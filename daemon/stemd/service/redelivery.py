@@ -6,10 +6,11 @@ import os
 from typing import TYPE_CHECKING
 
 from stemd.errors import StemdError
-from stemd.files import read_json
+from stemd.files import faults_in, read_json
 from stemd.files.presence import gone
 from stemd.model import effective
 from stemd.results import REPORT, bring_back, touch
+from stemd.stages import deliver
 from stemd.stages.work import folder_of
 
 if TYPE_CHECKING:
@@ -20,7 +21,7 @@ if TYPE_CHECKING:
 
 
 def make_ready(state: Path, job: Job, rule: Rule, made: Sequence[Artifact]) -> None:
-    """Bring the folder of a job that is done back to where its stages work. May be repeated.
+    """Bring the folder of a job that is done back to where its stages work, without its delivery. May be repeated.
 
     state: the state folder. rule: the job's, as it is now. made: what was delivered.
     Raises StemdError "result-gone" where the stems are not kept any more, "other-recipe" where the rule now asks for
@@ -38,6 +39,8 @@ def make_ready(state: Path, job: Job, rule: Rule, made: Sequence[Artifact]) -> N
             f"put the recording into {rule.inbox} again: it is separated as far as that is not done yet",
         )  # fmt: skip
     bring_back(kept, work / str(job.id))
+    with faults_in("state", work):
+        deliver.strip(work / str(job.id))  # one that could not be put away still holds the last delivery
     touch(kept)
 
 
