@@ -212,14 +212,14 @@ def test_a_redelivery_that_could_not_be_written_down_at_once_is_made(house, monk
     """The disk of the ledger was full for a moment, after the job's folder had been brought back."""
     delivered(house)
     full = [LedgerFull("database or disk is full")]
-    really = jobs.apply
+    really = jobs.apply_within
 
     def apply(ledger, job, change, now):
         if change.again and full:
             raise full.pop()
         return really(ledger, job, change, now)
 
-    monkeypatch.setattr(jobs, "apply", apply)
+    monkeypatch.setattr(jobs, "apply_within", apply)
     monkeypatch.setattr(daemon, "_FULL", 0.1)
     assert house.ask("redeliver", 1).ok
     assert not full

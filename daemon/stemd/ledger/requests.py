@@ -49,10 +49,11 @@ def find(ledger: Ledger, number: int) -> Request:
 
 
 def answer(ledger: Ledger, request: Request, *, ok: bool, text: str, now: float) -> None:
-    """Write the daemon's answer."""
+    """Write the daemon's answer, in the caller's transaction if there is one; the first answer stands."""
     table = ledger.request
     with ledger.transaction():
-        table.update(answered=now, ok=ok, answer=text).where(table.id == request.id).execute()
+        first = (table.id == request.id) & table.answered.is_null()
+        table.update(answered=now, ok=ok, answer=text).where(first).execute()
 
 
 def _request(row: dict[str, Any]) -> Request:

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Final
 from stemd import flow, patience
 from stemd.errors import StemdError
 from stemd.inbox import stat_of
-from stemd.ledger import facts, jobs
+from stemd.ledger import facts, jobs, requests, stopping
 from stemd.model import Finished, Job, Status, effective
 from stemd.model.presets import PRESETS
 from stemd.service.redelivery import make_ready
@@ -48,9 +48,16 @@ class Asked:
             raise StemdError("no-such-job", f"{self.request.verb} needs the number of a job", "see: stemd jobs")
         return jobs.get(self.service.ledger, self.request.job)
 
-    def change(self, job: Job, change: Change) -> None:
-        """Bring the job where the answer says."""
-        jobs.apply(self.service.ledger, job, change, self.now)
+    def change(self, job: Job, change: Change, told: str) -> str:
+        """Bring the job where the answer says, and write that down with it; returns the answer."""
+        with self.service.ledger.transaction():
+            jobs.apply_within(self.service.ledger, job, change, self.now)
+            return self.tell(told)
+
+    def tell(self, told: str) -> str:
+        """Write down that it is done, in the transaction that does it; returns the answer."""
+        requests.answer(self.service.ledger, self.request, ok=True, text=told, now=self.now)
+        return told
 
 
 def answer(asked: Asked) -> str:
@@ -94,34 +101,44 @@ def _retry(asked: Asked) -> str:
             "ask again once it does",
         )  # fmt: skip
     change = flow.retried(f"{asked.who} asked for another try")
-    asked.change(job, replace(change, facts=Finished(path=job.path, stat=stat_of(seen[job.path]))))
+    change = replace(change, facts=Finished(path=job.path, stat=stat_of(seen[job.path])))
+    told = asked.change(job, change, f"job {job.id} is tried again from the beginning")
     asked.service.endings.forget(job.id)
-    return f"job {job.id} is tried again from the beginning"
+    return told
 
 
 def _cancel(asked: Asked) -> str:
     job, text = flow.cancellable(asked.job()), f"cancelled by {asked.who}"
     if job.status is Status.RUNNING:
-        asked.service.endings.cancel(job, text)
-        return f"job {job.id} stops; its source stays where it is"
-    asked.change(job, flow.cancelled(job, text))
-    asked.service.endings.clear(job)
+        return _stop(asked, job, text)
     copy = "; its copy in the review folder is taken back unless somebody changed it" if job.for_review else ""
-    return f"job {job.id} is cancelled; its source stays where it is{copy}"
+    change = flow.cancelled(job, text)
+    told = asked.change(job, change, f"job {job.id} is cancelled; its source stays where it is{copy}")
+    asked.service.endings.clear(job)
+    return told
+
+
+def _stop(asked: Asked, job: Job, text: str) -> str:
+    """Have a running job end as cancelled, after a restart too."""
+    with asked.service.ledger.transaction():
+        jobs.note_within(asked.service.ledger, job, text, asked.now, stopping.STOPPING)
+        told = asked.tell(f"job {job.id} stops; its source stays where it is")
+    asked.service.runner.stop(job.id)
+    return told
 
 
 def _approve(asked: Asked) -> str:
     job = flow.reviewable(asked.job())
     number = asked.request.details.get("result") or job.result
-    asked.change(job, flow.approved(job, asked.who, number))
     stems = f"result {number}" if job.others else "its stems"
-    return f"job {job.id} is approved; {stems} will be in the outbox"
+    change = flow.approved(job, asked.who, number)
+    return asked.change(job, change, f"job {job.id} is approved; {stems} will be in the outbox")
 
 
 def _reject(asked: Asked) -> str:
     job = flow.reviewable(asked.job())
-    asked.change(job, flow.rejected(job, asked.who, str(asked.request.details.get("reason", ""))))
-    return f"job {job.id} is rejected; its source goes to the failed folder"
+    change = flow.rejected(job, asked.who, str(asked.request.details.get("reason", "")))
+    return asked.change(job, change, f"job {job.id} is rejected; its source goes to the failed folder")
 
 
 def _rerun(asked: Asked) -> str:
@@ -140,8 +157,8 @@ def _rerun(asked: Asked) -> str:
             )  # fmt: skip
     chosen = effective(rule, preset, model).model
     patience.ask({chosen: partial(asked.service.pool.check, chosen)}, _FINDING)
-    asked.change(job, flow.rerun(job, asked.who, preset, model))
-    return f"job {job.id} is separated once more with preset {preset}"
+    change = flow.rerun(job, asked.who, preset, model)
+    return asked.change(job, change, f"job {job.id} is separated once more with preset {preset}")
 
 
 def _redeliver(asked: Asked) -> str:
@@ -161,8 +178,7 @@ def _redeliver(asked: Asked) -> str:
         )  # fmt: skip
     asked.service.endings.check_cleared(job)
     make_ready(asked.service.state, job, _rule_of(asked, job), facts.artifacts(asked.service.ledger, job.id))
-    asked.change(job, flow.redelivered(asked.who))
-    return f"job {job.id}: {told}"
+    return asked.change(job, flow.redelivered(asked.who), f"job {job.id}: {told}")
 
 
 def _rule_of(asked: Asked, job: Job) -> Rule:

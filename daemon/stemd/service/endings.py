@@ -59,11 +59,6 @@ class Endings:
             if album is not None and not album.at_work:
                 logger.bind(rule=job.rule).info("album {}: {}", album.folder.decode("utf-8", "replace"), album.told)
 
-    def cancel(self, job: Job, text: str) -> None:
-        """Have a running job end as cancelled, after a restart too. Raises LedgerFull: then nothing was done."""
-        jobs.note(self._ledger, job, text, time.time(), stopping.STOPPING)
-        self._runner.stop(job.id)
-
     def forget(self, job: int) -> None:
         """Start a job from the beginning with a clean slate; TAKE drops what was made so far."""
         self._runner.forget(job)
