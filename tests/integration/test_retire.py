@@ -6,6 +6,7 @@ import errno
 import json
 import os
 import shutil
+import sys
 import tempfile
 import time
 from dataclasses import replace
@@ -135,6 +136,26 @@ def test_an_inbox_that_was_replaced_and_is_in_use_is_not_waited_for(studio, inbo
     shutil.rmtree(inbox)
     saved(inbox, "another.wav")
     assert "no longer the file" in retire.run(work).note
+
+
+def test_a_kill_between_deleting_a_recording_and_its_companions_is_made_up_for(studio, inbox, monkeypatch):
+    saved(inbox, "song.lrc", b"[00:01.00]La")
+    work = taken(studio, saved(inbox))
+    work = replace(work, rule=replace(work.rule, source="delete"))
+    unlink, deleted = Path.unlink, []
+
+    def killed(path, **keys):
+        if deleted:
+            sys.exit("killed")
+        unlink(path, **keys)
+        deleted.append(path)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(Path, "unlink", killed)
+        with pytest.raises(SystemExit):
+            retire.run(work)
+    assert "the source was deleted" in retire.run(work).note
+    assert list(inbox.iterdir()) == []
 
 
 def test_a_sender_who_asked_with_a_marker_is_answered(studio, inbox):

@@ -103,8 +103,8 @@ def _retired(work: Work, source: Path) -> Outcome:
         return Finished(note=_because(job, "the source is no longer the file that was taken; left alone"))
     if work.rule.source == "delete":
         with faults_in("inbox", source.parent):
+            companions.delete(work, source)  # first: a repeat finds them by their recording
             source.unlink(missing_ok=True)
-            companions.delete(work, source)
         left = companions.left(work, source)
         return Finished(note=_because(job, f"the source was deleted, as its rule says{left}"))
     archived, followed = _moved(work, source, work.rule.archive)
