@@ -187,7 +187,9 @@ def test_a_kill_before_the_original_is_removed_costs_no_second_copy(
         move(song, archive / "song.wav", 7, journal, sha256)
     assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == 77
     assert (names(song.parent), names(archive)) == (["song.wav"], ["song.wav"])
-    move(song, archive / "song.wav", 7, journal, sha256, progress=told.append)
+    held = os.open(archive, os.O_PATH)  # the folder, by another way
+    move(song, Path(f"/proc/self/fd/{held}/song.wav"), 7, journal, sha256, progress=told.append)
+    os.close(held)
     assert (names(song.parent), names(archive), told) == ([], ["song.wav"], [])
     assert digest(archive / "song.wav") == sha256
 

@@ -59,10 +59,15 @@ def move(
 
 def _copied_before(source: Path, target: Path, journal: Path, stop: Event | None) -> os.stat_result | None:
     """Find out whether an earlier try has left the copy, but not removed the source; None if not."""
-    if not os.path.lexists(target) or _announced(journal) != os.fspath(target):
+    if not os.path.lexists(target) or _announced(journal) != _whole(target):
         return None
     info = source.lstat()
     return info if verify(target, digest(source, stop=stop), stop=stop) else None
+
+
+def _whole(target: Path) -> str:
+    """The name by which a repeat knows the target, whichever way its folder was reached."""
+    return os.fspath(target.parent.resolve() / target.name)
 
 
 def _announced(journal: Path) -> str:
@@ -93,7 +98,7 @@ def _copy(
                     "archive-failing", f"{target.resolve()} reads back differently", "check the disk; tried again"
                 )
             _make_like(unfinished, info)
-            write_json(journal, os.fspath(target))
+            write_json(journal, _whole(target))
             rename_noreplace(unfinished, target)
         finally:
             with contextlib.suppress(OSError):
