@@ -76,7 +76,10 @@ def test_a_copy_has_the_rights_and_the_owner_of_its_original(song: Path, archive
     before = song.stat()
     umask = os.umask(0o022)
     try:
-        move(song, archive / "song.wav", 7, journal, progress=lambda _: seen.append(next(archive.iterdir()).stat().st_mode))
+        move(
+            song, archive / "song.wav", 7, journal,
+            progress=lambda _: seen.append(next(archive.iterdir()).stat().st_mode),
+        )  # fmt: skip
     finally:
         os.umask(umask)
     after = (archive / "song.wav").stat()
@@ -93,7 +96,9 @@ def test_a_pipe_is_not_waited_for(song: Path, archive: Path, journal: Path) -> N
     assert (names(song.parent), names(archive)) == (["song.wav"], [])
 
 
-def test_a_file_system_without_rights_is_moved_to(song: Path, archive: Path, journal: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_file_system_without_rights_is_moved_to(
+    song: Path, archive: Path, journal: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     def refuse(*_: object) -> None:
         raise PermissionError(1, "Operation not permitted")
 
