@@ -269,6 +269,17 @@ def test_lines_that_are_no_request_are_answered_and_the_end_of_input_ends_it(son
     assert status == 0
 
 
+def test_a_cancel_that_finds_nothing_under_way_leaves_the_next_request_alone(song) -> None:
+    said, _ = conversation('{"do": "cancel"}', json.dumps(song.request()))
+    assert "failed" not in said[-1]
+    assert said[-1]["done"]["verdict"] == "pass"
+
+
+def test_a_cancel_is_heard_before_its_request_is_taken_up(song) -> None:
+    said, _ = conversation(json.dumps(song.request()), '{"do": "cancel"}')
+    assert said[-1]["failed"]["code"] == "cancelled"
+
+
 def test_sigint_is_the_parents_and_sigterm_ends_it() -> None:
     child = subprocess.Popen([sys.executable, "-m", "stemd.quality"], stdin=subprocess.PIPE, stdout=subprocess.PIPE,
                              text=True, env=ENVIRONMENT)  # fmt: skip

@@ -53,7 +53,6 @@ class Conversation:
         threading.Thread(target=self._listen, daemon=True).start()
         while (asked := self._asked.get()) is not None:
             self._say(self._answer(asked))
-            self._cancelled.clear()
 
     def _listen(self) -> None:
         for line in self._source:
@@ -63,8 +62,9 @@ class Conversation:
                 asked = {"do": None}
             if isinstance(asked, dict) and asked.get("do") == "cancel":
                 self._cancelled.set()
-            else:
-                self._asked.put(asked if isinstance(asked, dict) else {"do": None})
+                continue
+            self._cancelled.clear()  # here and not after an answer: a cancel may come too late for that
+            self._asked.put(asked if isinstance(asked, dict) else {"do": None})
         self._asked.put(None)
 
     def _answer(self, asked: dict[str, Any]) -> dict[str, Any]:
