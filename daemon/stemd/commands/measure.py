@@ -7,14 +7,16 @@ import os
 import sys
 import threading
 from pathlib import Path
-from typing import Annotated, Any, get_args
+from typing import Annotated, Any, Final, get_args
 
 import typer
 
 from stemd.children import Worker
 from stemd.commands.common import ConfigPath
 from stemd.errors import StemdError
-from stemd.model.rule import Metric
+from stemd.model.rule import Metric, Thresholds
+
+_BLEED_DB: Final = Thresholds().bleed_db
 
 
 def measure(  # noqa: PLR0917 - a command has as many parameters as options
@@ -22,7 +24,7 @@ def measure(  # noqa: PLR0917 - a command has as many parameters as options
     vocals: Annotated[Path | None, typer.Option("--vocals", help="The vocal stem.")] = None,
     accompaniment: Annotated[Path | None, typer.Option("--accompaniment", help="The stem without vocals.")] = None,
     stem: Annotated[list[str] | None, typer.Option("--stem", help="A further stem as NAME=PATH; repeatable.")] = None,
-    threshold: Annotated[float, typer.Option("--bleed-db", help="Louder bleed is flagged, dB.")] = -20.0,
+    threshold: Annotated[float, typer.Option("--bleed-db", help="Louder bleed is flagged, dB.")] = _BLEED_DB,
     ignore: Annotated[
         list[str] | None, typer.Option("--ignore", help="A flag not to raise, such as clipping; repeatable.")
     ] = None,

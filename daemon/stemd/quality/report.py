@@ -6,7 +6,7 @@ from dataclasses import dataclass, field, fields
 from typing import TYPE_CHECKING, Any, Final, Literal, get_args
 
 from stemd.errors import StemdError
-from stemd.model.rule import Metric
+from stemd.model import rule
 from stemd.quality import decibel
 
 if TYPE_CHECKING:
@@ -20,8 +20,9 @@ Range = tuple[float, float]
 
 VERSION: Final = 1
 """Of the report's form."""
-METRICS: Final[frozenset[str]] = frozenset(get_args(Metric))
+METRICS: Final[frozenset[str]] = frozenset(get_args(rule.Metric))
 """What may be flagged."""
+_RULE: Final = rule.Thresholds()
 
 
 @dataclass(frozen=True, slots=True)
@@ -30,14 +31,14 @@ class Thresholds:
 
     bleed_db: vocal in the accompaniment relative to the vocal (the rule's key). reverse_db: level of a vocal stem that
     holds nothing but the band, relative to the accompaniment. null_db: mix minus the sum of the stems, relative to the
-    mix. dc: linear. seam_db: steps at segment borders against their surroundings.
+    mix. dc: linear. seam_db: steps at segment borders against their surroundings. The defaults are the rule's.
     """
 
-    bleed_db: float | None = -20.0
-    reverse_db: float | None = -24.0
-    null_db: float | None = -12.0
-    dc: float | None = 0.01
-    seam_db: float | None = 26.0
+    bleed_db: float | None = _RULE.bleed_db
+    reverse_db: float | None = _RULE.reverse_db
+    null_db: float | None = _RULE.null_db
+    dc: float | None = _RULE.dc
+    seam_db: float | None = _RULE.seam_db
 
     @classmethod
     def read(cls, given: Mapping[str, Any]) -> Thresholds:
