@@ -5,10 +5,11 @@ from __future__ import annotations
 import os
 
 import pytest
-from hypothesis import example, given
+from hypothesis import assume, example, given
 from hypothesis import strategies as st
 
-from stemd.errors import StemdError
+from stemd.config.names import FIELDS as KNOWN
+from stemd.config.names import mistakes
 from stemd.files import names
 
 LIMITS = st.integers(40, 255)
@@ -114,15 +115,6 @@ def test_templates(template: str, below: tuple[str, ...], expected: str) -> None
     assert place(template, below=below) == expected
 
 
-@pytest.mark.parametrize(
-    "template", ["{trakc}/{stem}", "{track", "{track!r}.{ext}", "{track.__class__}", "{}", "{0}", ""]
-)
-def test_a_bad_template_is_refused(template: str) -> None:
-    with pytest.raises(StemdError) as caught:
-        place(template)
-    assert caught.value.code == "bad-name-template"
-
-
 def test_one_stem_needs_no_name_but_its_papers_do() -> None:
     found = names.places("{track}.{ext}", ["no_vocals"], FIELDS, (), papers=["manifest"])
     assert {stem: place.name for stem, place in found.items()} == {
@@ -148,3 +140,15 @@ def test_every_stem_has_its_own_place_and_keeps_its_name(track: str, template: s
         assert place.name.endswith(".flac")
         assert len(os.fsencode(place.name)) <= longest
     assert len({place.unit for place in found.values()}) == 1
+
+
+PIECES = st.sampled_from([*(f"{{{field}}}" for field in KNOWN), "{stem}", " - ", ".", "a", "é", "{{", "}}", "{", "{x}"])
+PARTS = st.lists(PIECES, min_size=1, max_size=4).map("".join)
+
+
+@given(st.lists(PARTS, min_size=1, max_size=3).map("/".join), st.booleans())
+def test_what_the_configuration_accepts_gives_every_stem_a_place(template: str, several: bool) -> None:
+    assume(not mistakes(template, several=several))
+    stems = ["vocals", "no_vocals"] if several else ["vocals"]
+    found = names.places(template, stems, FIELDS, ("A", "B"), papers=["manifest"])
+    assert len({(place.folders, place.unit, names.fold(place.name)) for place in found.values()}) == len(stems) + 1

@@ -7,6 +7,12 @@ from string import Formatter
 from stemd.config.problems import did_you_mean
 
 FIELDS = ("track", "stem", "ext", "model", "rule", "date", "parent")
+"""What a rule's `names` template may hold.
+
+{track}: the source's name without its extension. {stem}: "vocals", "no_vocals", .. {ext}: the format's extension.
+{model}, {rule}: as in config.toml. {date}: day on which the job began, as 2026-11-22. {parent}: the source's folder
+below the inbox; alone between slashes it stands for all folders, elsewhere for the innermost.
+"""
 _KNOWN = "the fields are " + " ".join(f"{{{field}}}" for field in FIELDS)
 _EXAMPLE = 'for example "{track}/{stem}.{ext}"'
 

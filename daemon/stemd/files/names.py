@@ -7,27 +7,16 @@ from __future__ import annotations
 
 import os
 import re
-import string
 import unicodedata
 from dataclasses import dataclass
 from itertools import count
 from typing import TYPE_CHECKING, Final
-
-from stemd.errors import StemdError
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Collection, Iterable
 
 LONGEST: Final = 255
 """Bytes that a name may have on nearly every file system."""
-
-FIELDS: Final = ("track", "stem", "ext", "model", "rule", "date", "parent")
-"""What a rule's `names` template may hold.
-
-{track}: the source's name without its extension. {stem}: "vocals", "no_vocals", .. {ext}: the format's extension.
-{model}, {rule}: as in config.toml. {date}: day on which the job began, as 2026-11-22. {parent}: the source's folder
-below the inbox; alone between slashes it stands for all folders, elsewhere for the innermost.
-"""
 
 _NUMBER_ROOM: Final = len(" (9999)")
 _DOUBLE: Final = re.compile(r".+(\.stem\.(?:m4a|mp4))", re.IGNORECASE)  # DJ players know files by both parts
@@ -145,10 +134,10 @@ def places(
 ) -> dict[str, Place]:
     """Work out each stem's place below the outbox by the rule's template.
 
-    stems: names that go in for {stem}. fields: the other fields' texts, of which {parent} is ignored. below: folders
-    of the source below the inbox; they come first unless the template has {parent}. papers: what lies beside the
-    stems ("manifest"); named as if it were a stem, and always by its name.
-    All places are different, even where the template forgets {stem}. Raises StemdError("bad-name-template").
+    template: as `config.names` accepts it. stems: names that go in for {stem}. fields: the other fields' texts, of
+    which {parent} is ignored. below: folders of the source below the inbox; they come first unless the template has
+    {parent}. papers: what lies beside the stems ("manifest"); named as if it were a stem, and always by its name.
+    All places are different, even where the template forgets {stem}.
     """
     made, beside = list(stems), list(papers)
     above = () if "{parent}" in template else tuple(legal(part, longest) for part in below)
@@ -180,16 +169,7 @@ def _told_apart(place: Place, others: Iterable[Place], longest: int) -> Place:
 
 def _parts(template: str, *, several: bool) -> list[str]:
     """The template's components: with {track}, with {stem} if there are several stems, and {ext} at the end."""
-    try:
-        pieces = list(string.Formatter().parse(template))
-    except ValueError as error:
-        raise _bad(template, str(error)) from error
-    for _, field, form, conversion in pieces:
-        if field is not None and (field not in FIELDS or form or conversion):
-            raise _bad(template, f"{{{field}}} is not a field")
     parts = [part for part in template.split("/") if part not in {"", ".", ".."}]
-    if not parts:
-        raise _bad(template, "it is empty")
     if "{track}" not in template:
         parts.insert(0, "{track}")
     if several and "{stem}" not in template:
@@ -198,11 +178,6 @@ def _parts(template: str, *, several: bool) -> list[str]:
     if "{ext}" not in parts[-1]:
         parts[-1] += ".{ext}"
     return parts
-
-
-def _bad(template: str, why: str) -> StemdError:
-    known = ", ".join(f"{{{field}}}" for field in FIELDS)
-    return StemdError("bad-name-template", f'names = "{template}": {why}', f"use {known} and slashes")
 
 
 def _component(part: str, fields: dict[str, str], below: tuple[str, ...], stems: list[str], longest: int) -> list[str]:

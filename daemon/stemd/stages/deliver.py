@@ -42,7 +42,7 @@ def run(work: Work) -> Outcome:
     """Encode the stems once, publish them whole, and take back the review copy of an approved job.
 
     Raises EnvironmentFault("outbox-full", "outbox-read-only", "outbox-missing", "review-..", "inbox-offline",
-    "state-full", "stems-missing"), Stopping, WorkerFault, StemdError("lost-fact", "bad-name-template").
+    "state-full", "stems-missing"), Stopping, WorkerFault, StemdError("lost-fact").
     """
     shelf = _shelf(work, "review" if work.job.for_review else "outbox")
     artifacts, unused = resume(shelf), ""
