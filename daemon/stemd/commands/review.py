@@ -14,7 +14,6 @@ from stemd.errors import StemdError
 from stemd.files.names import readable
 from stemd.flow import made_with, reviewable, why_held
 from stemd.ledger import facts, jobs, locked, requests
-from stemd.model import Status
 from stemd.model.presets import PRESETS
 from stemd.status import full
 
@@ -35,7 +34,7 @@ ResultNumber = Annotated[
 def list_(config: ConfigPath = None, as_json: AsJson = False) -> None:
     """List what waits for a listener, oldest first."""
     with ledger_of(config) as (_, ledger):
-        held = [job for job in jobs.select(ledger, statuses=(Status.HELD,)) if job.for_review]
+        held = jobs.held(ledger, for_review=True)
         if as_json:
             typer.echo(json.dumps([full(ledger, job) for job in held], indent=1))
             return
@@ -117,7 +116,7 @@ def _decide(config: ConfigPath, verb: str, job: str, details: dict[str, Any]) ->
     """Leave the decision for the daemon, unless it does not apply (any more). Raises StemdError "not-now"."""
     with ledger_of(config) as (settings, ledger):
         found = reviewable(find_job(settings, ledger, job))
-        asked = next((each for each in requests.unanswered(ledger) if each.job == found.id), None)
+        asked = requests.unanswered_for(ledger, found.id)
     if asked is not None:
         raise StemdError(
             "not-now", f"{asked.who} has asked to {asked.verb} job {found.id} already; the daemon has not answered yet",

@@ -242,12 +242,12 @@ def latest(ledger: Ledger, statuses: Sequence[Status], limit: int) -> list[Job]:
     return [_job(row) for row in rows(query.limit(limit))]
 
 
-def held(ledger: Ledger, *, for_review: bool, limit: int) -> list[Job]:
+def held(ledger: Ledger, *, for_review: bool, limit: int = 0) -> list[Job]:
     """Find held jobs, oldest first: those that wait for a listener, or else those that wait for more memory."""
     table = ledger.job
     waits = reviews.for_review(table)
-    which = waits if for_review else (table.status == Status.HELD) & ~waits
-    return [_job(row) for row in rows(table.select().where(which).order_by(table.id).limit(limit))]
+    query = table.select().where(waits if for_review else (table.status == Status.HELD) & ~waits).order_by(table.id)
+    return [_job(row) for row in rows(query.limit(limit) if limit else query)]
 
 
 def waiting(ledger: Ledger, newcomers: int) -> list[Job]:

@@ -41,6 +41,11 @@ def unanswered(ledger: Ledger) -> list[Request]:
     return [_request(row) for row in rows(table.select().where(table.answered.is_null()).order_by(table.id))]
 
 
+def unanswered_for(ledger: Ledger, job: int) -> Request | None:
+    """What was asked of a job first and the daemon has not answered yet; None if nothing was."""
+    return next((each for each in unanswered(ledger) if each.job == job), None)
+
+
 def find(ledger: Ledger, number: int) -> Request:
     """Read a request, with its answer if there is one. Raises StemdError "no-such-request"."""
     for row in rows(ledger.request.select().where(ledger.request.id == number)):

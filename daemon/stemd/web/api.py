@@ -54,8 +54,8 @@ def get_job(studio: Wired, job: JobNumber) -> Any:
 def get_reviews(studio: Wired) -> Any:
     """List what waits for a listener, oldest first."""
     with studio.ledger() as ledger:
-        held = jobs.select(ledger, statuses=(Status.HELD,))
-    return [shown(brief(job)) for job in held if job.for_review]
+        held = jobs.held(ledger, for_review=True)
+    return [shown(brief(job)) for job in held]
 
 
 @router.get("/review/{job}", response_model=Review)
@@ -64,7 +64,7 @@ def get_review(studio: Wired, job: JobNumber) -> Any:
     with studio.ledger() as ledger:
         found = jobs.get(ledger, job)
         files = facts.artifacts(ledger, job)
-        held = [each for each in jobs.select(ledger, statuses=(Status.HELD,)) if each.for_review]
+        held = jobs.held(ledger, for_review=True)
     mix = mix_of(studio, job)
     return {
         "job": shown(brief(found)), "open": any(each.id == job for each in held),

@@ -87,7 +87,7 @@ def story_fragment(request: Request, studio: Wired, job: JobNumber) -> Response:
 def first_review(request: Request, studio: Wired) -> Response:
     """Go to the first job that waits for a listener."""
     with studio.ledger() as ledger:
-        held = [job for job in jobs.select(ledger, statuses=(Status.HELD,)) if job.for_review]
+        held = jobs.held(ledger, for_review=True, limit=1)
     if held:
         return RedirectResponse(f"/review/{held[0].id}", 303)
     return _page(request, studio, "nothing.html", {})

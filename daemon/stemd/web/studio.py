@@ -71,9 +71,9 @@ class Studio:
 
 
 def _check_nobody_was_faster(ledger: Ledger, job: Job) -> None:
-    for asked in requests.unanswered(ledger):
-        if asked.job == job.id:
-            raise StemdError(
-                "not-now", f"{asked.who} has asked to {asked.verb} job {job.id} already",
-                "the daemon answers as soon as it runs",
-            )  # fmt: skip
+    asked = requests.unanswered_for(ledger, job.id)
+    if asked is not None:
+        raise StemdError(
+            "not-now", f"{asked.who} has asked to {asked.verb} job {job.id} already",
+            "the daemon answers as soon as it runs",
+        )  # fmt: skip
