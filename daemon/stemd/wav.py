@@ -52,11 +52,6 @@ class Header:
         """Bytes of one frame: one sample of every channel."""
         return self.channels * int(self.kind[-1])
 
-    @property
-    def seconds(self) -> float:
-        """Length in seconds."""
-        return self.frames / self.sample_rate
-
 
 class Reader:
     """Random access to a WAV or RF64 file, PCM of 8 to 32 bits or float, as (channels, frames) float32.

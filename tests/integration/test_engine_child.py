@@ -177,7 +177,6 @@ def test_what_does_not_fit_and_nonsense_are_answered_and_the_engine_goes_on(shar
     shared.process.stdin.write(b"this is no json\n[1]\n")
     assert shared.ask("dance")["failed"]["code"] == "unknown-request"
     assert [shared.answer()[1]["failed"]["code"] for _ in range(2)] == ["unknown-request"] * 2
-    assert shared.ask("unload")["done"] == {}
     assert shared.ask("describe", model="alone")["done"]["model"] == "alone"
 
 

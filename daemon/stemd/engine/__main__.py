@@ -1,6 +1,6 @@
 """The engine as a child process: requests and answers as JSON, one object a line, on standard input and output.
 
-Requests: describe, find, separate, cancel, unload, list, fetch. While separating, a thread reads on, so that a cancel
+Requests: describe, find, separate, cancel, list, fetch. While separating, a thread reads on, so that a cancel
 arrives. Everything that libraries print goes to standard error. Ends at the end of input or on SIGTERM; SIGINT is the
 parent's to decide on.
 """

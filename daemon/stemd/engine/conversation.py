@@ -96,9 +96,6 @@ class Conversation:
                 return {"models": library.listing(request.get("models"))}
             case "fetch":
                 return fetch.fetch(str(request["model"]), request.get("models"), self._fetched)
-            case "unload":
-                self._unload()
-                return {}
         raise StemdError(
             "unknown-request", f"the engine does not know {request.get('do')!r}", "use matching versions of stemd"
         )

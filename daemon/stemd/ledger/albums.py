@@ -25,12 +25,11 @@ _UNFINISHED = [*_AT_WORK, Status.HELD]
 class Album:
     """One folder that was saved in an inbox.
 
-    folder: its name there. created: Unix time, the age of all its tracks. to_review: how many wait for a listener.
+    folder: its name there. to_review: how many wait for a listener.
     """
 
     rule: str
     folder: bytes
-    created: float
     tracks: dict[Status, int] = field(default_factory=dict)
     to_review: int = 0
 
@@ -90,7 +89,7 @@ def _counted(ledger: Ledger, which: Any) -> list[Album]:
     albums: dict[tuple[float, str, bytes], Album] = {}
     for row in rows(query.group_by(table.rule, table.created, folder, table.status)):
         key = (float(row["created"]), str(row["rule"]), bytes(row["folder"]))
-        found = albums.setdefault(key, Album(key[1], key[2], key[0]))
+        found = albums.setdefault(key, Album(key[1], key[2]))
         found.tracks[Status(row["status"])] = row["n"]
         found.to_review += row["to_review"]
     return [albums[key] for key in sorted(albums)]

@@ -30,15 +30,12 @@ class Cost(NamedTuple):
     """What one separation cost, and where it ran. audio: seconds of the recording; 0 where that is not known."""
 
     id: int
-    at: float
     job: int
     model: str
     device: str
     precision: str
     batch: int
     segment: float
-    peak_ram: int
-    peak_vram: int
     seconds_per_audio_second: float
     audio: float
 
@@ -47,7 +44,6 @@ class Heard(NamedTuple):
     """What one quality check found. score, bleed_db: dB; None without vocals. flags: how many."""
 
     id: int
-    at: float
     job: int
     result: int
     score: float | None
@@ -70,8 +66,8 @@ def steps(ledger: Ledger, *, after: int = 0, since: float = 0.0, codes: Sequence
 def costs(ledger: Ledger, *, after: int = 0, since: float = 0.0) -> Iterator[Cost]:
     """Give what separations cost, oldest first."""
     query = (
-        "SELECT cost.rowid, cost.at, cost.job, cost.model, cost.device, cost.precision, cost.batch, cost.segment, "
-        "cost.peak_ram, cost.peak_vram, cost.seconds_per_audio_second, job.seconds FROM measurement AS cost "
+        "SELECT cost.rowid, cost.job, cost.model, cost.device, cost.precision, cost.batch, cost.segment, "
+        "cost.seconds_per_audio_second, job.seconds FROM measurement AS cost "
         "JOIN job ON job.id = cost.job WHERE cost.rowid > ? AND cost.at >= ? ORDER BY cost.rowid"
     )
     return (Cost(*row) for row in _select(ledger, query, after, since))
@@ -80,7 +76,7 @@ def costs(ledger: Ledger, *, after: int = 0, since: float = 0.0) -> Iterator[Cos
 def hearings(ledger: Ledger, *, after: int = 0, since: float = 0.0) -> Iterator[Heard]:
     """Give what quality checks found, oldest first."""
     query = (
-        "SELECT id, at, job, result, score, bleed_db, flags FROM hearing WHERE id > ? AND at >= ? ORDER BY id"
+        "SELECT id, job, result, score, bleed_db, flags FROM hearing WHERE id > ? AND at >= ? ORDER BY id"
     )  # fmt: skip
     return (Heard(*row) for row in _select(ledger, query, after, since))
 

@@ -15,7 +15,6 @@ class Request:
     """One thing asked. verb: retry, cancel, approve, ...; who: the user's name; ok: None until answered."""
 
     id: int
-    at: float
     who: str
     verb: str
     job: int | None
@@ -63,6 +62,4 @@ def answer(ledger: Ledger, request: Request, *, ok: bool, text: str, now: float)
 
 def _request(row: dict[str, Any]) -> Request:
     ok = None if row["ok"] is None else bool(row["ok"])
-    return Request(
-        row["id"], row["at"], row["who"], row["verb"], row["job"], json.loads(row["details"]), ok, row["answer"]
-    )
+    return Request(row["id"], row["who"], row["verb"], row["job"], json.loads(row["details"]), ok, row["answer"])

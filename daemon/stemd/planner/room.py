@@ -39,11 +39,6 @@ class Room:
             self._subtract_promise(promise, headroom)
 
     @property
-    def gpus(self) -> frozenset[str]:
-        """The graphics cards that are there."""
-        return frozenset(self._vram)
-
-    @property
     def idle_engines(self) -> tuple[str, ...]:
         """Devices whose engine holds memory and does nothing; QUALITY for the checker."""
         return tuple(sorted(self._warm))

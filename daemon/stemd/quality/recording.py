@@ -34,11 +34,6 @@ class Recording:
         self.frames: int = max(0, self._file.frames)
         self.lossy: bool = self._file.format in LOSSY
 
-    @property
-    def seconds(self) -> float:
-        """Length in seconds."""
-        return self.frames / self.rate
-
     def read(self, frames: int) -> Block:
         """Read the next frames: (at most `frames`, channels) float32; fewer only at the end."""
         try:

@@ -19,7 +19,6 @@ if TYPE_CHECKING:
     from stemd.model import ModelCard, Outcome, Source
     from stemd.stages.work import Work
 
-SOURCE: Final = "source"
 MIX: Final = "mix.wav"
 FACT: Final = "mix.json"
 
