@@ -72,20 +72,20 @@ def _held(job: Job, outcome: Held) -> Change:
 def _retry(job: Job, outcome: Retry) -> Change:
     if job.others and not job.approved and outcome.code in MODEL_CODES:  # the listener has another result
         return given_up(job, outcome.reason)
-    if not outcome.counts:
-        return Change(
-            job.stage, Status.WAITING, outcome.reason, attempts=job.attempts - 1, interruptions=job.interruptions,
-            delay=outcome.after, code=job.code if job.failing else outcome.code,
-            reason=job.reason if job.failing else outcome.reason, hint=job.hint if job.failing else outcome.hint,
-        )  # fmt: skip
-    if job.attempts - job.interruptions >= MAX_ATTEMPTS:
+    if outcome.counts and job.attempts - job.interruptions >= MAX_ATTEMPTS:
         tried = f"{outcome.reason}; tried {MAX_ATTEMPTS} times"
         return failing(job, Failed(outcome.code or "attempts", tried, outcome.hint or f"see: stemd why {job.id}"))
-    return Change(
-        job.stage, Status.WAITING, outcome.reason, attempts=job.attempts, interruptions=job.interruptions,
-        delay=outcome.after, code=job.code if job.failing else "", reason=job.reason if job.failing else outcome.reason,
-        hint=job.hint if job.failing else outcome.hint,
+    attempts, code = (job.attempts, "") if outcome.counts else (job.attempts - 1, outcome.code)
+    repeat = Change(
+        job.stage, Status.WAITING, outcome.reason, attempts=attempts, interruptions=job.interruptions,
+        delay=outcome.after, code=code, reason=outcome.reason, hint=outcome.hint,
     )  # fmt: skip
+    return _with_own_fault(job, repeat)
+
+
+def _with_own_fault(job: Job, repeat: Change) -> Change:
+    """A failing job keeps its own fault, whatever its stage is repeated for."""
+    return replace(repeat, code=job.code, reason=job.reason, hint=job.hint) if job.failing else repeat
 
 
 def failing(job: Job, fault: Failed) -> Change:
@@ -121,11 +121,9 @@ def recovered(job: Job) -> Change:
     if interruptions >= MAX_INTERRUPTIONS:
         message = f"the daemon died {interruptions} times while it was at {job.stage}"
         return failing(job, Failed("interrupted", message, "the file may be at fault; try it with: stemd retry"))
-    return Change(
-        job.stage, Status.WAITING, f"the daemon had stopped during {job.stage}; once more", attempts=job.attempts,
-        interruptions=interruptions, code=job.code if job.failing else "", reason=job.reason if job.failing else "",
-        hint=job.hint if job.failing else "",
-    )  # fmt: skip
+    text = f"the daemon had stopped during {job.stage}; once more"
+    repeat = Change(job.stage, Status.WAITING, text, attempts=job.attempts, interruptions=interruptions)
+    return _with_own_fault(job, repeat)
 
 
 def duplicate(twin: Job) -> Change:
