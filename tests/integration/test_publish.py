@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import errno
 import hashlib
 import json
@@ -14,6 +15,7 @@ from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from functools import partial
+from itertools import count
 from pathlib import Path
 
 import pytest
@@ -282,6 +284,60 @@ def test_a_share_that_is_not_mounted_does_not_pass_for_delivered(shelf: Shelf, t
     subprocess.run(["mount", "-t", "tmpfs", "none", small], check=True)  # for the fixture
 
 
+def failing_looks(monkeypatch: pytest.MonkeyPatch, ending: str, number: int, why: int) -> None:
+    """Have the number-th look at what is called so fail, once."""
+    real, looks = os.lstat, count(1)
+
+    def lstat(path, **more):
+        if os.fsdecode(path).endswith(ending) and next(looks) == number:
+            raise OSError(why, os.strerror(why), path)
+        return real(path, **more)
+
+    monkeypatch.setattr(os, "lstat", lstat)
+
+
+@pytest.mark.parametrize("why", [errno.ESTALE, errno.EIO])
+@pytest.mark.parametrize("begun, look", [(False, 1), (True, 1), (True, 2)])
+def test_a_failed_look_does_not_pass_for_delivered(
+    shelf: Shelf, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, begun: bool, look: int, why: int
+) -> None:
+    def fail(*_: object) -> None:
+        raise OSError(why, os.strerror(why))
+
+    made = items(tmp_path / "made")
+    if begun:
+        with monkeypatch.context() as broken:
+            broken.setattr(publish, "rename_noreplace", fail)
+            with pytest.raises(EnvironmentFault):
+                publish.publish(shelf, made)
+    with monkeypatch.context() as broken, contextlib.suppress(EnvironmentFault):
+        failing_looks(broken, "/0", look, why)
+        publish.publish(shelf, made)
+    publish.publish(shelf, made)
+    assert len(content(shelf.folder)) == 3
+
+
+def test_an_outbox_that_goes_away_before_the_renaming_does_not_pass_for_delivered(
+    shelf: Shelf, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def unmounted(*arguments):
+        state = with_names(*arguments)
+        shelf.folder.rename(tmp_path / "share")
+        shelf.folder.mkdir()
+        return state
+
+    made, with_names = items(tmp_path / "made"), plan.with_names
+    with monkeypatch.context() as broken:
+        broken.setattr(publish, "with_names", unmounted)
+        with pytest.raises(EnvironmentFault) as caught:
+            publish.publish(shelf, made)
+    assert caught.value.code == "outbox-missing"
+    shelf.folder.rmdir()
+    (tmp_path / "share").rename(shelf.folder)
+    publish.publish(shelf, made)
+    assert set(content(shelf.folder)) == {f"Song/{stem}.flac" for stem in STEMS}
+
+
 def test_what_was_taken_away_after_the_renaming_counts_as_delivered(shelf: Shelf, tmp_path: Path) -> None:
     made = items(tmp_path / "made")
     publish.publish(shelf, made)
@@ -297,6 +353,18 @@ def test_a_withdrawal_takes_all_of_it(shelf: Shelf, tmp_path: Path) -> None:
         assert publish.withdraw(shelf)
         assert content(shelf.folder) == {"mine": 5}
         assert publish.withdraw(shelf)
+
+
+def test_a_failed_look_does_not_pass_for_withdrawn(
+    shelf: Shelf, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    publish.publish(shelf, items(tmp_path / "made"))
+    with monkeypatch.context() as broken:
+        failing_looks(broken, "/Song", 1, errno.ESTALE)
+        with pytest.raises(EnvironmentFault):
+            publish.withdraw(shelf)
+    assert publish.withdraw(shelf)
+    assert content(shelf.folder) == {}
 
 
 @pytest.mark.parametrize("change", ["edit", "add", "remove"])

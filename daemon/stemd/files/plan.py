@@ -158,5 +158,9 @@ def _entered(folder: Path, part: str) -> Path:
 
 
 def exists(path: Path) -> bool:
-    """Whether there is anything by this name, a broken link among it."""
-    return os.path.lexists(path)
+    """Whether there is anything by this name, a broken link among it. Raises OSError if that cannot be told now."""
+    try:
+        os.lstat(path)
+    except (FileNotFoundError, NotADirectoryError):
+        return False
+    return True

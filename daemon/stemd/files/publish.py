@@ -184,9 +184,9 @@ def _renamed(shelf: Shelf, plan: Plan, *, again: bool) -> tuple[Artifact, ...]:
     """Carry out what is left of the plan; a name that was taken meanwhile gets another number."""
     with _NAMING.setdefault(shelf.folder, threading.Lock()):
         for at, move in enumerate(plan.moves):
-            if exists(move.temp) and not (again and _is_our_own(move, plan.artifacts)):
+            if not again or (exists(move.temp) and not _is_our_own(move, plan.artifacts)):
                 plan = _carried_out(shelf, plan, at)
-    for folder in {move.target.parent for move in plan.moves if move.target.parent.exists()}:
+    for folder in {move.target.parent for move in plan.moves if exists(move.target.parent)}:
         sync_folder(folder)
     with contextlib.suppress(OSError):
         plan.root.rmdir()  # empty by now: another folder that took its name meanwhile is not

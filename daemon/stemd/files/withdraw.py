@@ -29,9 +29,9 @@ def published(journal: Path) -> tuple[Artifact, ...]:
     """
     try:
         plan = remembered(journal)
-    except StemdError:
-        return ()
-    if plan is None or plan.phase != "renaming" or any(exists(move.temp) for move in plan.moves):
+        if plan is None or plan.phase != "renaming" or any(exists(move.temp) for move in plan.moves):
+            return ()
+    except (StemdError, OSError):
         return ()
     return plan.artifacts
 
