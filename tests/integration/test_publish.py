@@ -7,6 +7,7 @@ import errno
 import hashlib
 import json
 import os
+import shutil
 import subprocess
 import sys
 import tempfile
@@ -346,6 +347,42 @@ def test_what_was_taken_away_after_the_renaming_counts_as_delivered(shelf: Shelf
     assert content(shelf.folder) == {}
 
 
+def test_what_was_taken_away_before_the_renaming_was_written_down_counts_as_delivered(
+    shelf: Shelf, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def full(journal: Path, state: plan.Plan) -> plan.Plan:
+        if state.phase == "renamed":
+            raise EnvironmentFault("state-full", "no space left", "free some space")
+        return plan.remember(journal, state)
+
+    made = items(tmp_path / "made")
+    with monkeypatch.context() as broken:
+        broken.setattr(publish, "remember", full)
+        with pytest.raises(EnvironmentFault):
+            publish.publish(shelf, made)
+    (shelf.folder / "Song").rename(tmp_path / "fetched")
+    publish.publish(shelf, made)
+    assert list(shelf.folder.iterdir()) == []
+
+
+@pytest.mark.parametrize("template", [FOLDER, FLAT])
+def test_unfinished_work_that_somebody_deletes_is_written_anew(
+    shelf: Shelf, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, template: str
+) -> None:
+    def delete(temp: Path, target: Path) -> None:
+        shutil.rmtree(temp.parent)
+        raise OSError(errno.ESTALE, os.strerror(errno.ESTALE), str(target))
+
+    made = items(tmp_path / "made", template)
+    with monkeypatch.context() as broken:
+        broken.setattr(publish, "rename_noreplace", delete)
+        with pytest.raises(EnvironmentFault):
+            publish.publish(shelf, made)
+    assert publish.resume(shelf) == ()
+    publish.publish(shelf, made)
+    assert len(content(shelf.folder)) == 3
+
+
 def test_a_withdrawal_takes_all_of_it(shelf: Shelf, tmp_path: Path) -> None:
     for template in (FOLDER, FLAT):
         publish.publish(shelf, items(tmp_path / "made", template))
@@ -475,7 +512,7 @@ def test_a_withdrawal_killed_anywhere_is_finished(quick: Path) -> None:
 
 def test_the_journal_is_plain_json(shelf: Shelf, tmp_path: Path) -> None:
     publish.publish(shelf, items(tmp_path / "made"))
-    assert json.loads(shelf.journal.read_bytes())["phase"] == "renaming"
+    assert json.loads(shelf.journal.read_bytes())["phase"] == "renamed"
 
 
 def test_an_abandoned_publication_leaves_no_temporary_files(shelf: Shelf, tmp_path: Path) -> None:

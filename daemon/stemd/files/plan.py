@@ -34,14 +34,19 @@ class Plan:
     """The journal's content.
 
     root: the temporary folder. disk: what its file system is known by. moves, artifacts: complete from "renaming" on;
-    a move whose `temp` is gone has been carried out.
+    then a move whose `temp` is gone has been carried out if its target or `root` is there. "renamed": all of them have.
     """
 
-    phase: Literal["writing", "renaming", "withdrawing"]
+    phase: Literal["writing", "renaming", "renamed", "withdrawing"]
     root: Path
     disk: tuple[int, int]
     moves: tuple[Move, ...] = ()
     artifacts: tuple[Artifact, ...] = ()
+
+    @property
+    def complete(self) -> bool:
+        """Whether all files were written, and have their final names or are about to get them."""
+        return self.phase in {"renaming", "renamed"}
 
 
 def remembered(journal: Path) -> Plan | None:

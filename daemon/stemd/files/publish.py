@@ -2,7 +2,8 @@
 
 The files are written to `<folder>/.stemd-<job>-<token>/`, synced, read back from the disk, and renamed into place
 without replacing anything. A journal in the job's own folder is written before each step that it tells of, so that
-after a kill at any instruction the repeat knows what it did: a temporary name that is gone has been renamed.
+after a kill at any instruction the repeat knows what it did: a temporary name that is gone from a temporary folder
+that is there has been renamed.
 Deletes nothing but its own temporary files.
 
 A track's own folder appears at once. Files that lie among others' (`{track} ({stem}).{ext}`) appear one right after
@@ -87,12 +88,12 @@ def resume(shelf: Shelf) -> tuple[Artifact, ...]:
 
 def _to_be_finished(plan: Plan, shelf: Shelf) -> bool:
     """Whether the plan's files were complete, and each of them still is where one of its two names says."""
-    if plan.phase != "renaming":
+    if not plan.complete:
         return False
-    waiting = [move for move in plan.moves if exists(move.temp)]
+    waiting = [move for move in plan.moves if plan.phase == "renaming" and exists(move.temp)]
     if waiting and not plan.root.is_relative_to(shelf.folder):
         return False  # the rule has another outbox now
-    known = disk_of(plan.root.parent) == plan.disk
+    known = disk_of(plan.root.parent) == plan.disk and (plan.phase == "renamed" or exists(plan.root))
     return all(move in waiting or known or _is_there(plan, move) for move in plan.moves)
 
 
@@ -182,16 +183,26 @@ def _going_on(shelf: Shelf, before: int) -> Callable[[int], None] | None:
 
 def _renamed(shelf: Shelf, plan: Plan, *, again: bool) -> tuple[Artifact, ...]:
     """Carry out what is left of the plan; a name that was taken meanwhile gets another number."""
-    with _NAMING.setdefault(shelf.folder, threading.Lock()):
-        for at, move in enumerate(plan.moves):
-            if not again or (exists(move.temp) and not _is_our_own(move, plan.artifacts)):
-                plan = _carried_out(shelf, plan, at)
-    for folder in {move.target.parent for move in plan.moves if exists(move.target.parent)}:
-        sync_folder(folder)
+    if plan.phase == "renaming":
+        with _NAMING.setdefault(shelf.folder, threading.Lock()):
+            for at in range(len(plan.moves)):
+                if not (again and _was_carried_out(plan, at)):
+                    plan = _carried_out(shelf, plan, at)
+        for folder in {move.target.parent for move in plan.moves if exists(move.target.parent)}:
+            sync_folder(folder)
+        plan = remember(shelf.journal, replace(plan, phase="renamed"))
     with contextlib.suppress(OSError):
         plan.root.rmdir()  # empty by now: another folder that took its name meanwhile is not
         sync_folder(plan.root.parent)
     return plan.artifacts
+
+
+def _was_carried_out(plan: Plan, at: int) -> bool:
+    """Whether an earlier try has renamed one thing; finishes a renaming that it has only begun."""
+    move = plan.moves[at]
+    if exists(move.temp):
+        return _is_our_own(move, plan.artifacts)
+    return exists(plan.root) or exists(move.target)
 
 
 def _carried_out(shelf: Shelf, plan: Plan, at: int) -> Plan:

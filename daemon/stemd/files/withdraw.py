@@ -29,7 +29,9 @@ def published(journal: Path) -> tuple[Artifact, ...]:
     """
     try:
         plan = remembered(journal)
-        if plan is None or plan.phase != "renaming" or any(exists(move.temp) for move in plan.moves):
+        if plan is None or not plan.complete:
+            return ()
+        if plan.phase == "renaming" and any(exists(move.temp) for move in plan.moves):
             return ()
     except (StemdError, OSError):
         return ()
@@ -47,7 +49,7 @@ def withdraw(shelf: Shelf) -> bool:
             return True
         check_folder(shelf)
         if plan.phase != "writing" and any(exists(move.target) for move in plan.moves):
-            if plan.phase == "renaming" and not _unchanged(plan, shelf.stop):
+            if plan.complete and not _unchanged(plan, shelf.stop):
                 return False
             _take_back(shelf, plan)
         drop_tree(plan.root)
@@ -67,8 +69,7 @@ def abandon(journal: Path, *, published: bool) -> bool:
             return True
         if published:
             return withdraw(Shelf(plan.root.parent, journal, job=0, what="review"))
-        if plan.phase != "renaming" or any(exists(move.temp) for move in plan.moves):
-            drop_tree(plan.root)
+        drop_tree(plan.root)
     except (StemdError, OSError):
         return False
     return True

@@ -32,7 +32,7 @@ MOVING: Final = "moving.json"
 def standing(work: Work) -> tuple[Artifact, ...]:
     """All files that the job has in the review folder, each with the number of its result."""
     plans = [(number, remembered(journal)) for number, journal in _journals(work)]
-    whole = [(number, plan) for number, plan in plans if plan is not None and plan.phase == "renaming"]
+    whole = [(number, plan) for number, plan in plans if plan is not None and plan.complete]
     return tuple(replace(artifact, result=number) for number, plan in whole for artifact in plan.artifacts)
 
 
