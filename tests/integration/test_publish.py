@@ -22,7 +22,7 @@ from pathlib import Path
 import pytest
 
 from stemd.errors import EnvironmentFault, StemdError, Stopping
-from stemd.files import disk, names, plan, publish, rename
+from stemd.files import disk, names, plan, publish, rename, renaming, withdraw
 from stemd.files.publish import Item, Shelf
 
 STEMS = ("vocals", "no_vocals", "manifest")
@@ -308,7 +308,7 @@ def test_a_failed_look_does_not_pass_for_delivered(
     made = items(tmp_path / "made")
     if begun:
         with monkeypatch.context() as broken:
-            broken.setattr(publish, "rename_noreplace", fail)
+            broken.setattr(renaming, "rename_noreplace", fail)
             with pytest.raises(EnvironmentFault):
                 publish.publish(shelf, made)
     with monkeypatch.context() as broken, contextlib.suppress(EnvironmentFault):
@@ -357,7 +357,7 @@ def test_what_was_taken_away_before_the_renaming_was_written_down_counts_as_deli
 
     made = items(tmp_path / "made")
     with monkeypatch.context() as broken:
-        broken.setattr(publish, "remember", full)
+        broken.setattr(renaming, "remember", full)
         with pytest.raises(EnvironmentFault):
             publish.publish(shelf, made)
     (shelf.folder / "Song").rename(tmp_path / "fetched")
@@ -375,7 +375,7 @@ def test_unfinished_work_that_somebody_deletes_is_written_anew(
 
     made = items(tmp_path / "made", template)
     with monkeypatch.context() as broken:
-        broken.setattr(publish, "rename_noreplace", delete)
+        broken.setattr(renaming, "rename_noreplace", delete)
         with pytest.raises(EnvironmentFault):
             publish.publish(shelf, made)
     assert publish.resume(shelf) == ()
@@ -417,6 +417,69 @@ def test_a_changed_publication_is_not_withdrawn(shelf: Shelf, tmp_path: Path, ch
     before = content(shelf.folder)
     assert not publish.withdraw(shelf)
     assert content(shelf.folder) == before
+
+
+def saved_by_a_listener(song: Path) -> dict[str, int]:
+    (song / "my notes.txt").write_bytes(b"loud")
+    (song / "vocals.flac").write_bytes(b"edited")
+    return content(song)
+
+
+def test_what_is_saved_while_a_withdrawal_waits_stays(
+    shelf: Shelf, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def held(*_: object) -> None:
+        raise OSError(errno.EACCES, os.strerror(errno.EACCES))
+
+    publish.publish(shelf, items(tmp_path / "made"))
+    with monkeypatch.context() as busy:
+        busy.setattr(Path, "rename", held)
+        with pytest.raises(EnvironmentFault):
+            publish.withdraw(shelf)
+    before = saved_by_a_listener(shelf.folder / "Song")
+    for _ in range(2):
+        assert not publish.withdraw(shelf)
+        assert [path.name for path in shelf.folder.iterdir()] == ["Song"]
+        assert content(shelf.folder / "Song") == before
+
+
+@pytest.mark.parametrize("name, given_back", [("Other", "Song"), ("SONG", "Song (2)")])
+def test_what_is_saved_at_the_last_moment_of_a_withdrawal_is_given_back(
+    shelf: Shelf, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, name: str, given_back: str
+) -> None:
+    saved: dict[str, int] = {}
+    take_away = withdraw._take_away
+
+    def late(state: plan.Plan) -> None:
+        saved.update(saved_by_a_listener(shelf.folder / "Song"))
+        take_away(state)
+        publish.publish(another(shelf, 8), items(tmp_path / "other", track=name))
+
+    publish.publish(shelf, items(tmp_path / "made"))
+    with monkeypatch.context() as busy:
+        busy.setattr(withdraw, "_take_away", late)
+        assert not publish.withdraw(shelf)
+    assert {path.name for path in shelf.folder.iterdir()} == {name, given_back}
+    assert content(shelf.folder / given_back) == saved
+    assert not publish.withdraw(shelf)
+
+
+def test_a_changed_copy_that_is_given_back_survives_a_kill_anywhere(quick: Path) -> None:
+    for number in range(1, 500):
+        place = quick / str(number)
+        (place / "out").mkdir(parents=True)
+        shelf = Shelf(place / "out", place / "journal.json", job=7)
+        publish.publish(shelf, items(place / "made", size=100))
+        state = plan.remembered(shelf.journal)
+        assert state is not None
+        withdraw._take_away(plan.remember(shelf.journal, replace(state, phase="withdrawing")))
+        before = saved_by_a_listener(state.root / "0")
+        was_killed = killed_at(number, partial(publish.withdraw, shelf))
+        assert not publish.withdraw(shelf)
+        assert content(shelf.folder / "Song") == before
+        if not was_killed:
+            break
+    assert 5 < number < 499
 
 
 KILLED = 77

@@ -35,6 +35,7 @@ class Plan:
 
     root: the temporary folder. disk: what its file system is known by. moves, artifacts: complete from "renaming" on;
     then a move whose `temp` is gone has been carried out if its target or `root` is there. "renamed": all of them have.
+    In "withdrawing" each is under one of its names, or was taken away by somebody.
     """
 
     phase: Literal["writing", "renaming", "renamed", "withdrawing"]

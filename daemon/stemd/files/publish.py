@@ -16,14 +16,13 @@ import contextlib
 import errno
 import os
 import secrets
-import threading
 from dataclasses import replace
 from typing import TYPE_CHECKING, Final
 
 from stemd.errors import EnvironmentFault, StemdError
 from stemd.files.disk import copy_hashing, drop_tree, sync_folder, verify
 from stemd.files.faults import faults_in
-from stemd.files.names import fold, unicode_only
+from stemd.files.names import unicode_only
 from stemd.files.plan import (
     Move,
     Plan,
@@ -31,13 +30,12 @@ from stemd.files.plan import (
     exists,
     intact,
     laid_out,
-    listing,
     remember,
     remembered,
     with_names,
-    with_new_name,
 )
-from stemd.files.rename import one_mount, rename_noreplace
+from stemd.files.rename import one_mount
+from stemd.files.renaming import naming, renamed
 from stemd.files.shelf import Item, Shelf, check_folder
 from stemd.files.withdraw import abandon, published, withdraw
 from stemd.model import Artifact
@@ -49,9 +47,6 @@ if TYPE_CHECKING:
     from stemd.files.names import Place
 
 __all__ = ["Item", "Shelf", "abandon", "publish", "published", "resume", "withdraw"]
-
-_NAMING: Final[dict[Path, threading.Lock]] = {}
-"""For each folder, held between the look at its names and the renaming; one each, for a share may hang."""
 
 _REFUSED_NAMES: Final = frozenset({errno.EILSEQ, errno.EINVAL})
 
@@ -69,8 +64,8 @@ def publish(shelf: Shelf, items: Sequence[Item]) -> tuple[Artifact, ...]:
         check_folder(shelf)
         plan = remembered(shelf.journal)
         if plan is not None and _to_be_finished(plan, shelf):
-            return _renamed(shelf, plan, again=True)
-        return _renamed(shelf, _written(shelf, items, plan), again=False)
+            return renamed(shelf, plan, again=True)
+        return renamed(shelf, _written(shelf, items, plan), again=False)
 
 
 def resume(shelf: Shelf) -> tuple[Artifact, ...]:
@@ -83,7 +78,7 @@ def resume(shelf: Shelf) -> tuple[Artifact, ...]:
         plan = remembered(shelf.journal)
         if plan is None or not _to_be_finished(plan, shelf):
             return ()
-        return _renamed(shelf, plan, again=True)
+        return renamed(shelf, plan, again=True)
 
 
 def _to_be_finished(plan: Plan, shelf: Shelf) -> bool:
@@ -146,7 +141,7 @@ def _filled(shelf: Shelf, plan: Plan, items: Sequence[Item], places: Sequence[Pl
         sync_folder(folder)
     sync_folder(plan.root.parent)
     artifacts = tuple(Artifact(b"", item.sha256, item.size) for item in items)
-    with _NAMING.setdefault(shelf.folder, threading.Lock()):
+    with naming(shelf.folder):
         return remember(shelf.journal, with_names(replace(plan, artifacts=artifacts), moves, files, shelf.folder))
 
 
@@ -179,63 +174,6 @@ def _going_on(shelf: Shelf, before: int) -> Callable[[int], None] | None:
     """The shelf's progress, for one file. before: bytes that were dealt with before it."""
     told = shelf.progress
     return None if told is None else lambda done: told(before + done)
-
-
-def _renamed(shelf: Shelf, plan: Plan, *, again: bool) -> tuple[Artifact, ...]:
-    """Carry out what is left of the plan; a name that was taken meanwhile gets another number."""
-    if plan.phase == "renaming":
-        with _NAMING.setdefault(shelf.folder, threading.Lock()):
-            for at in range(len(plan.moves)):
-                if not (again and _was_carried_out(plan, at)):
-                    plan = _carried_out(shelf, plan, at)
-        for folder in {move.target.parent for move in plan.moves if exists(move.target.parent)}:
-            sync_folder(folder)
-        plan = remember(shelf.journal, replace(plan, phase="renamed"))
-    with contextlib.suppress(OSError):
-        plan.root.rmdir()  # empty by now: another folder that took its name meanwhile is not
-        sync_folder(plan.root.parent)
-    return plan.artifacts
-
-
-def _was_carried_out(plan: Plan, at: int) -> bool:
-    """Whether an earlier try has renamed one thing; finishes a renaming that it has only begun."""
-    move = plan.moves[at]
-    if exists(move.temp):
-        return _is_our_own(move, plan.artifacts)
-    return exists(plan.root) or exists(move.target)
-
-
-def _carried_out(shelf: Shelf, plan: Plan, at: int) -> Plan:
-    """Rename one thing; the plan as it is afterwards."""
-    _make_folders(shelf.folder, plan.moves[at].target)
-    while True:
-        move = plan.moves[at]
-        with contextlib.suppress(FileExistsError):
-            if fold(move.target.name) not in listing(move.target.parent):  # the kernel minds case, others do not
-                rename_noreplace(move.temp, move.target)
-                return plan
-        plan = remember(shelf.journal, with_new_name(plan, at))
-
-
-def _make_folders(folder: Path, target: Path) -> None:
-    """Make those between again that were removed since; never the shelf's own, which may not be mounted."""
-    for part in target.relative_to(folder).parts[:-1]:
-        folder /= part
-        folder.mkdir(exist_ok=True)
-
-
-def _is_our_own(move: Move, artifacts: Sequence[Artifact]) -> bool:
-    """Finish a renaming that was killed between the two steps it has on a file system without RENAME_NOREPLACE."""
-    if not exists(move.target):
-        return False
-    there = move.target.lstat()
-    if os.path.samestat(there, move.temp.lstat()):
-        move.temp.unlink()
-        return True
-    if not move.folder and there.st_size == 0 < artifacts[move.items[0]].size:
-        move.temp.replace(move.target)  # the claim of a name that this plan had found free
-        return True
-    return False
 
 
 def _home(folder: Path, items: Sequence[Item]) -> Path:

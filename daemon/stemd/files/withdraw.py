@@ -5,19 +5,21 @@ from __future__ import annotations
 import contextlib
 import os
 from dataclasses import replace
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 from stemd.errors import StemdError
 from stemd.files.disk import drop_tree, sync_folder
 from stemd.files.faults import faults_in
-from stemd.files.plan import Plan, exists, intact, remember, remembered
-from stemd.files.rename import rename_noreplace
+from stemd.files.plan import exists, intact, remember, remembered
+from stemd.files.renaming import renamed
 from stemd.files.shelf import Shelf, check_folder
 
 if TYPE_CHECKING:
-    from pathlib import Path
+    from collections.abc import Iterator
     from threading import Event
 
+    from stemd.files.plan import Move, Plan
     from stemd.model import Artifact
 
 
@@ -41,17 +43,16 @@ def published(journal: Path) -> tuple[Artifact, ...]:
 def withdraw(shelf: Shelf) -> bool:
     """Take back what `publish` left, if all of it is unchanged and nothing was added; tell whether it is gone.
 
-    Raises as `publish` does. May be repeated after a kill.
+    What is changed while that goes on is given back, beside what has its name by then. Raises as `publish` does. May be
+    repeated after a kill.
     """
     with faults_in(shelf.what, shelf.folder):
         plan = remembered(shelf.journal)
         if plan is None:
             return True
         check_folder(shelf)
-        if plan.phase != "writing" and any(exists(move.target) for move in plan.moves):
-            if plan.complete and not _unchanged(plan, shelf.stop):
-                return False
-            _take_back(shelf, plan)
+        if _is_anywhere(plan) and not _taken_back(shelf, plan):
+            return False
         drop_tree(plan.root)
         shelf.journal.unlink(missing_ok=True)
     return True
@@ -75,25 +76,62 @@ def abandon(journal: Path, *, published: bool) -> bool:
     return True
 
 
-def _unchanged(plan: Plan, stop: Event | None) -> bool:
-    """Whether every artifact is there as it was published, and nothing else with them."""
-    paths = {os.fsdecode(artifact.path) for artifact in plan.artifacts}
+def _is_anywhere(plan: Plan) -> bool:
+    """Whether there is anything of what was published."""
+    if plan.phase == "writing":
+        return False
+    return any(exists(move.target) or (plan.phase == "withdrawing" and exists(move.temp)) for move in plan.moves)
+
+
+def _taken_back(shelf: Shelf, plan: Plan) -> bool:
+    """Rename the published things away in one step each, so that no half of them is seen; False where they stay.
+
+    A listener may save into them until then, so they are looked at once more when they are away.
+    """
+    if _unchanged(plan, shelf.stop):
+        plan = remember(shelf.journal, replace(plan, phase="withdrawing"))
+        _take_away(plan)
+        if _unchanged(plan, shelf.stop):
+            remember(shelf.journal, replace(plan, phase="writing"))
+            return True
+    if plan.phase == "withdrawing":
+        renamed(shelf, plan, again=True)
+    return False
+
+
+def _take_away(plan: Plan) -> None:
+    plan.root.mkdir(exist_ok=True)
     for move in plan.moves:
-        held = move.target.rglob("*") if move.folder else ()
-        if any(str(path) not in paths for path in held if path.is_symlink() or not path.is_dir()):
-            return False
+        if not exists(move.temp):
+            with contextlib.suppress(FileNotFoundError):
+                move.target.rename(move.temp)
+    for folder in {move.target.parent for move in plan.moves if exists(move.target.parent)}:
+        sync_folder(folder)
+
+
+def _unchanged(plan: Plan, stop: Event | None) -> bool:
+    """Whether every artifact is as it was published, wherever it is now, and nothing else with them."""
     try:
-        return all(intact(artifact, stop) for artifact in plan.artifacts)
+        return all(_as_published(plan, move, stop) for move in plan.moves)
     except OSError:
         return False
 
 
-def _take_back(shelf: Shelf, plan: Plan) -> None:
-    """Rename the published things away in one step each, so that no half of them is seen."""
-    remember(shelf.journal, replace(plan, phase="withdrawing"))
-    plan.root.mkdir(exist_ok=True)
-    for move in plan.moves:
-        with contextlib.suppress(FileNotFoundError):
-            rename_noreplace(move.target, move.temp)
-    for folder in {move.target.parent for move in plan.moves}:
-        sync_folder(folder)
+def _as_published(plan: Plan, move: Move, stop: Event | None) -> bool:
+    """Whether one thing holds its artifacts and nothing else. Raises OSError where something is missing."""
+    if plan.phase == "renaming" and exists(move.temp):
+        return False  # not published yet
+    place = move.temp if plan.phase == "withdrawing" and exists(move.temp) else move.target
+    own = {place / Path(os.fsdecode(plan.artifacts[at].path)).relative_to(move.target): at for at in move.items}
+    if move.folder and not own.keys() >= set(_files_below(place)):
+        return False
+    return all(intact(replace(plan.artifacts[at], path=os.fsencode(path)), stop) for path, at in own.items())
+
+
+def _files_below(folder: Path) -> Iterator[Path]:
+    """All that a folder holds but folders. Raises OSError where one cannot be looked into."""
+    for entry in folder.iterdir():
+        if entry.is_dir() and not entry.is_symlink():
+            yield from _files_below(entry)
+        else:
+            yield entry
