@@ -1,5 +1,7 @@
 """What the daemon's own thread asks of shares is answered soon, or not waited for. Shares here hang for real."""
 
+import errno
+import os
 import threading
 import time
 
@@ -66,6 +68,18 @@ def test_what_lies_on_a_hanging_share_counts_as_being_there(nas, tmp_path):
     assert gone([far, missing]) == {far, missing}
     with hanging(nas):
         assert gone([far, missing]) == {missing}
+
+
+@pytest.mark.parametrize("why", [errno.ESTALE, errno.EIO, errno.EACCES])
+def test_what_cannot_be_looked_at_counts_as_being_there(tmp_path, monkeypatch, why):
+    def lstat(path):
+        if os.fsencode(path) == failing:
+            raise OSError(why, os.strerror(why), path)
+        return real(path)
+
+    failing, missing, real = bytes(tmp_path / "song.wav"), bytes(tmp_path / "gone.wav"), os.lstat
+    monkeypatch.setattr(os, "lstat", lstat)
+    assert gone([failing, missing, missing + b"/vocals.wav"]) == {missing, missing + b"/vocals.wav"}
 
 
 def test_a_file_is_known_through_a_link_though_another_folder_hangs(nas, tmp_path, work):

@@ -11,7 +11,7 @@ from stemd import patience
 from stemd.errors import EnvironmentFault, StemdError
 from stemd.files.facts import read_json, write_json
 from stemd.files.faults import faults_in
-from stemd.files.plan import disk_of
+from stemd.files.plan import disk_of, exists
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -43,9 +43,19 @@ def check_present(note: Path, folder: Path, *, but: Path) -> None:
 
 
 def gone(paths: Iterable[bytes]) -> set[bytes]:
-    """Tell which of these files are not there any more. One on a share that hangs counts as being there."""
-    there = patience.ask({path: partial(os.path.lexists, path) for path in paths})
-    return {path for path, is_there in there.items() if not is_there}
+    """Tell which of these files are not there any more. One that cannot be looked at now counts as being there.
+
+    So does one on a share that hangs.
+    """
+    there = patience.ask({path: partial(_may_be_there, path) for path in paths})
+    return {path for path, may_be_there in there.items() if not may_be_there}
+
+
+def _may_be_there(path: bytes) -> bool:
+    try:
+        return exists(Path(os.fsdecode(path)))
+    except OSError:
+        return True
 
 
 def _holds_files(folder: Path, but: Path) -> bool:
