@@ -626,7 +626,7 @@ def test_another_folder_by_the_temporary_name_is_left_alone(
         (source.parent / "album").mkdir(parents=True)
         (source.parent / "album" / "master.wav").write_bytes(b"x")
 
-    monkeypatch.setattr(publish, "rename_noreplace", exchange)
+    monkeypatch.setattr(renaming, "rename_noreplace", exchange)
     publish.publish(shelf, items(tmp_path / "made"))
     assert [path.name for path in shelf.folder.rglob("*.wav")] == ["master.wav"]
 
