@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+import time
+from typing import TYPE_CHECKING, Final
 
 from watchdog.events import FileSystemEvent, FileSystemEventHandler
 from watchdog.observers import Observer
@@ -11,19 +12,28 @@ if TYPE_CHECKING:
     from collections.abc import Callable
     from pathlib import Path
 
-    from watchdog.observers.api import BaseObserver
+    from watchdog.observers.api import BaseObserver, ObservedWatch
 
     from stemd.mounts import FileSystem
+
+RETRY: Final = 600.0
+"""Seconds for which nothing new is watched after the machine has refused to."""
 
 _TELLING = frozenset({"created", "moved", "modified", "closed"})
 
 
 class Watch:
-    """Watches inboxes and calls `wake(rule)` when something changed there; calls may come from any thread."""
+    """Watches inboxes and calls `wake(rule)` when something changed there; calls may come from any thread.
+
+    One inotify instance serves all of them: a user has 128 for all programs together.
+    """
 
     def __init__(self, wake: Callable[[str], None]) -> None:
         self._wake = wake
-        self._watched: dict[str, tuple[tuple[int, int], BaseObserver]] = {}
+        self._observer: BaseObserver | None = None
+        self._watched: dict[str, tuple[tuple[int, int], ObservedWatch]] = {}
+        self._refusal = ""
+        self._refused_until = 0.0
 
     def follow(self, rule: str, inbox: Path, identity: tuple[int, int], disk: FileSystem) -> str:
         """Watch an inbox that is online, anew if it is another folder than before (unmounted and mounted again).
@@ -32,30 +42,50 @@ class Watch:
         Returns why it cannot be watched, "" if it can: looks alone do as well, only later.
         """
         before = self._watched.get(rule)
-        if before is not None and before[0] == identity and before[1].is_alive():
+        if before is not None and before[0] == identity and self._alive(before[1]):
             return ""
         self.leave(rule)
         if disk.network:
             return "a network share tells of no changes made elsewhere"
-        observer = Observer()
+        if time.monotonic() < self._refused_until:
+            return self._refusal
         try:
-            observer.schedule(_Waker(rule, self._wake), str(inbox), recursive=True)
-            observer.start()
+            watch = self._running().schedule(_Waker(rule, self._wake), str(inbox), recursive=True)
         except OSError as fault:  # ENOSPC: fs.inotify.max_user_watches; EMFILE: max_user_instances
-            return f"no events ({fault.strerror or fault}); see /proc/sys/fs/inotify"
-        self._watched[rule] = (identity, observer)
+            return self._refuse(f"no events ({fault.strerror or fault}); see /proc/sys/fs/inotify")
+        except RuntimeError as fault:  # no thread left: what was begun ends only together with its observer
+            self.close()
+            return self._refuse(f"no events ({fault}); raise TasksMax= of the service")
+        self._watched[rule] = (identity, watch)
         return ""
 
     def leave(self, rule: str) -> None:
         """Watch an inbox no longer."""
         before = self._watched.pop(rule, None)
-        if before is not None:
-            before[1].stop()
+        if before is not None and self._observer is not None:
+            self._observer.unschedule(before[1])
 
     def close(self) -> None:
         """Watch nothing any more."""
-        for rule in tuple(self._watched):
-            self.leave(rule)
+        self._watched.clear()
+        if self._observer is not None:
+            self._observer.stop()
+            self._observer = None
+
+    def _running(self) -> BaseObserver:
+        if self._observer is None:
+            self._observer = Observer()
+            self._observer.start()
+        return self._observer
+
+    def _alive(self, watch: ObservedWatch) -> bool:
+        """Whether it still tells: it ends with the folder, whose number a new one may have."""
+        emitters = self._observer.emitters if self._observer is not None else ()
+        return any(emitter.watch == watch and emitter.is_alive() for emitter in emitters)
+
+    def _refuse(self, why: str) -> str:
+        self._refusal, self._refused_until = why, time.monotonic() + RETRY
+        return why
 
 
 class _Waker(FileSystemEventHandler):

@@ -31,7 +31,7 @@ class Inbox:
     """What is known of one rule's inbox. Times are monotonic seconds.
 
     looking: when the present look last came a step forward; None if nobody looks.
-    disk: what the inbox lay on when it was last listed.
+    disk: what the inbox lay on when it was last listed. unwatched: why nothing but looks tells of changes.
     """
 
     rule: Rule
@@ -43,6 +43,7 @@ class Inbox:
     unreadable: frozenset[bytes] = frozenset()
     unready: int = 0
     offline: str = ""
+    unwatched: str = ""
     identity: tuple[int, int] = (0, 0)
     due: float = 0.0
     looking: float | None = None
@@ -125,8 +126,8 @@ class Inboxes:
             self._set_offline(inbox, gone)
             inbox.due = now + often
             return []
-        self._set_online(inbox, seen)
-        rescan = often if inbox.disk.network else self.rescan
+        rescan = often if seen.disk.network else self.rescan
+        self._set_online(inbox, seen, rescan)
         inbox.sightings, settled = settle(inbox.sightings, seen, inbox.known, inbox.settle_seconds())
         inbox.due = next_look(inbox.sightings, now, inbox.settle_seconds(), rescan)
         inbox.looks += 1
@@ -175,13 +176,15 @@ class Inboxes:
         inbox.sightings = {}
         self._watch.leave(inbox.rule.name)
 
-    def _set_online(self, inbox: Inbox, seen: Look) -> None:
+    def _set_online(self, inbox: Inbox, seen: Look, rescan: float) -> None:
         entry = logger.bind(rule=inbox.rule.name)
         if inbox.offline:
             entry.info("inbox is back")
         inbox.offline, inbox.identity, inbox.disk = "", seen.identity, seen.disk
-        if unwatched := self._watch.follow(inbox.rule.name, inbox.rule.inbox, seen.identity, seen.disk):
-            entry.debug("looks every {} s only: {}", self.rescan, unwatched)
+        unwatched = self._watch.follow(inbox.rule.name, inbox.rule.inbox, seen.identity, seen.disk)
+        if unwatched and unwatched != inbox.unwatched:
+            entry.info("looks every {:g} s only: {}", rescan, unwatched)
+        inbox.unwatched = unwatched
         for link in set(seen.links) - inbox.links:
             entry.warning("symbolic link, not followed: {}", link.decode("utf-8", "replace"))
         inbox.links = frozenset(seen.links)
