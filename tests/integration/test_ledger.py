@@ -251,6 +251,37 @@ def test_figures_are_read_in_their_order_and_from_any_on(ledger):
     assert figures.delivered_bytes(ledger, NOW) == 0
 
 
+@pytest.mark.parametrize(
+    "read", [figures.steps, lambda read: store.rows(read.job.select())], ids=["figures", "a select"]
+)
+def test_who_reads_much_does_not_keep_the_daemon_from_writing(ledger, tmp_path, monkeypatch, read):
+    monkeypatch.setattr(figures, "_PIECE", 2)
+    ledger.db.pragma("journal_mode", "delete")
+    ledger.db.execute_sql("PRAGMA busy_timeout = 10")
+    names = [b"%d" % number for number in range(1, 6)]
+    for name in names:
+        arrive(ledger, name)
+    asking = open_for_asking(tmp_path)
+    found = read(asking)
+    first = next(found)
+    facts.remember(ledger, "paused", "ann")
+    arrive(ledger, b"6")
+    rest = list(found)
+    assert rest[:4] == list(read(asking))[1:5]
+    assert first == next(read(asking))
+    asking.close()
+
+
+def test_figures_come_piece_by_piece_and_all_of_them(ledger, monkeypatch):
+    for name in (b"a", b"b", b"c", b"d"):
+        arrive(ledger, name)
+    numbers = [step.id for step in figures.steps(ledger)]
+    for size in (1, 2, 3, 4, 5):
+        monkeypatch.setattr(figures, "_PIECE", size)
+        assert [step.id for step in figures.steps(ledger)] == numbers == [1, 2, 3, 4]
+        assert [step.id for step in figures.steps(ledger, after=2, since=NOW)] == [3, 4]
+
+
 def test_requests_are_answered_once(ledger, tmp_path):
     asking = open_for_asking(tmp_path)
     number = requests.ask(asking, "retry", who="ann", now=NOW, job=None, details={"preset": "best"})

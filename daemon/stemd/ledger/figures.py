@@ -51,6 +51,9 @@ class Heard(NamedTuple):
     flags: int
 
 
+_PIECE = 10_000
+"""Rows read at a time: between two pieces the daemon can write, which it cannot while a statement is being read."""
+
 _STAGES = {stage.value: stage for stage in Stage}
 _STATUSES = {status.value: status for status in Status}
 
@@ -59,7 +62,7 @@ def steps(ledger: Ledger, *, after: int = 0, since: float = 0.0, codes: Sequence
     """Give the lines of all stories, oldest first. after: an id. since: Unix time. codes: only lines with these."""
     wanted = f" AND code IN ({','.join('?' * len(codes))})" if codes else ""
     query = f"SELECT id, at, job, stage, status, code FROM event WHERE id > ? AND at >= ?{wanted} ORDER BY id"  # noqa: S608 - only question marks
-    for number, at, job, stage, status, code in _select(ledger, query, after, since, *codes):
+    for number, at, job, stage, status, code in _pieces(ledger, query, after, since, *codes):
         yield Step(number, at, job, _STAGES[stage], _STATUSES[status], code)
 
 
@@ -70,7 +73,7 @@ def costs(ledger: Ledger, *, after: int = 0, since: float = 0.0) -> Iterator[Cos
         "cost.seconds_per_audio_second, job.seconds FROM measurement AS cost "
         "JOIN job ON job.id = cost.job WHERE cost.rowid > ? AND cost.at >= ? ORDER BY cost.rowid"
     )
-    return (Cost(*row) for row in _select(ledger, query, after, since))
+    return (Cost(*row) for row in _pieces(ledger, query, after, since))
 
 
 def hearings(ledger: Ledger, *, after: int = 0, since: float = 0.0) -> Iterator[Heard]:
@@ -78,7 +81,7 @@ def hearings(ledger: Ledger, *, after: int = 0, since: float = 0.0) -> Iterator[
     query = (
         "SELECT id, job, result, score, bleed_db, flags FROM hearing WHERE id > ? AND at >= ? ORDER BY id"
     )  # fmt: skip
-    return (Heard(*row) for row in _select(ledger, query, after, since))
+    return (Heard(*row) for row in _pieces(ledger, query, after, since))
 
 
 def newest(ledger: Ledger) -> tuple[int, float]:
@@ -119,6 +122,13 @@ def delivered_bytes(ledger: Ledger, since: float) -> int:
     return int(next(_select(ledger, query, since))[0])
 
 
+def _pieces(ledger: Ledger, query: str, after: int, *values: Any) -> Iterator[tuple[Any, ...]]:
+    """Run a query for the rows beyond an id, in the order of their ids, which stand first in them."""
+    while piece := list(_select(ledger, f"{query} LIMIT {_PIECE}", after, *values)):
+        yield from piece
+        after = piece[-1][0]
+
+
 def _select(ledger: Ledger, query: str, *values: Any) -> Iterator[tuple[Any, ...]]:
-    """Run a query without keeping its rows."""
-    yield from ledger.db.execute_sql(query, values)
+    """Run a query and let go of the ledger before its rows are used."""
+    yield from ledger.db.execute_sql(query, values).fetchall()

@@ -256,8 +256,11 @@ def locked(state: Path) -> bool:
 
 
 def rows(query: Any) -> Iterator[dict[str, Any]]:
-    """Run a select and give its rows as dictionaries. Raises LedgerFull while another program holds the file."""
+    """Run a select and give its rows as dictionaries, read to the end before the first of them is used.
+
+    Raises LedgerFull while another program holds the file.
+    """
     try:
-        yield from query.dicts()
+        yield from list(query.dicts())
     except OperationalError as fault:
         raise LedgerFull(str(fault)) from fault
