@@ -213,10 +213,16 @@ def recover(ledger: Ledger, now: float) -> list[Job]:
 
 def get(ledger: Ledger, number: int) -> Job:
     """Find a job by its number. Raises StemdError "no-such-job"."""
+    job = find(ledger, number)
+    if job is None:
+        raise StemdError("no-such-job", f"there is no job {number}", "see the numbers: stemd jobs")
+    return job
+
+
+def find(ledger: Ledger, number: int) -> Job | None:
+    """Find a job by its number, if there is one."""
     table = ledger.job
-    for row in rows(table.select().where(table.id == number)):
-        return _job(row)
-    raise StemdError("no-such-job", f"there is no job {number}", "see the numbers: stemd jobs")
+    return next(map(_job, rows(table.select().where(table.id == number))), None)
 
 
 def select(

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
@@ -25,6 +26,7 @@ if TYPE_CHECKING:
 
 _OWN: Final = "own-folders"
 _STATE_MODE: Final = 0o750  # it holds copies of recordings, and the names of all
+_NUMBER: Final = re.compile("[1-9][0-9]{0,17}")  # of a job, as its folder is called
 
 
 def prepare(settings: Settings) -> None:
@@ -83,9 +85,9 @@ def put_away(folder: Path, results: Path, job: Job) -> None:
 
 
 def left_over(state: Path, ledger: Ledger) -> list[Job]:
-    """Find the ended jobs whose folders a dead daemon has not put away."""
-    there = {folder.name for folder in (state / "work").iterdir()}
-    return [job for job in jobs.select(ledger) if job.status.ended and str(job.id) in there]
+    """Find the ended jobs whose folders a dead daemon has not put away; oldest first."""
+    there = [job for folder in (state / "work").iterdir() if (job := _job_of(folder, ledger)) is not None]
+    return sorted((job for job in there if job.status.ended), key=lambda job: job.id)
 
 
 def tidy(state: Path, ledger: Ledger) -> None:
@@ -93,9 +95,13 @@ def tidy(state: Path, ledger: Ledger) -> None:
 
     A folder whose job has left something on a share that hangs stays until a later start.
     """
-    known = {str(job.id) for job in jobs.select(ledger)}
     for folder in (state / "work").iterdir():
-        if folder.name not in known and patience.ask({folder: partial(deliver.forget, folder)}):
+        if _job_of(folder, ledger) is None and patience.ask({folder: partial(deliver.forget, folder)}):
             drop_tree(folder)
     for folder in (state / "results").glob("*.tmp"):
         drop_tree(folder)
+
+
+def _job_of(folder: Path, ledger: Ledger) -> Job | None:
+    """The job that works in a folder, if the ledger knows one of its name."""
+    return jobs.find(ledger, int(folder.name)) if _NUMBER.fullmatch(folder.name) else None
