@@ -3,6 +3,7 @@
 import fcntl
 import os
 import runpy
+import signal
 import sqlite3
 import subprocess
 import sys
@@ -365,6 +366,48 @@ def test_an_older_ledger_is_copied_before_it_is_migrated(tmp_path, monkeypatch):
         open_for_asking(tmp_path)
     open_for_writing(tmp_path).close()
     (copy,) = tmp_path.glob("ledger.before-0999_more.*")
+    with sqlite3.connect(copy) as raw:
+        assert raw.execute("SELECT count(*) FROM job").fetchone() == (1,)
+    raw.close()
+
+
+KILLED_WHILE_COPYING = """
+import os, signal, sys
+from pathlib import Path
+from stemd.ledger import open_for_writing, store
+
+state, connect = Path(sys.argv[1]), store._connect
+
+def lethal():
+    if any(file.stat().st_size for file in state.iterdir() if not file.name.startswith("ledger.sqlite3")):
+        os.kill(os.getpid(), signal.SIGKILL)
+    return 0
+
+def opened(*where):
+    db = connect(*where)
+    db.connection().set_progress_handler(lethal, 1)
+    return db
+
+store._connect = opened
+open_for_writing(state)
+"""
+
+
+def test_a_copy_that_was_cut_off_does_not_look_like_one(tmp_path):
+    ledger = open_for_writing(tmp_path)
+    arrive(ledger)
+    ledger.db.execute_sql("ALTER TABLE artifact RENAME COLUMN bytes TO size")
+    ledger.db.execute_sql("DELETE FROM schema_migration WHERE name = '0010_bytes'")
+    facts.remember(ledger, "ballast", "." * (8 << 20))
+    ledger.close()
+    before = {file.name for file in tmp_path.iterdir()}
+    for _ in range(2):
+        ended = subprocess.run([sys.executable, "-c", KILLED_WHILE_COPYING, str(tmp_path)], check=False)
+        assert ended.returncode == -signal.SIGKILL
+        assert not list(tmp_path.glob("ledger.before-*"))
+    open_for_writing(tmp_path).close()
+    (copy,) = (file for file in tmp_path.iterdir() if file.name not in before)
+    assert copy.name.startswith("ledger.before-0010")
     with sqlite3.connect(copy) as raw:
         assert raw.execute("SELECT count(*) FROM job").fetchone() == (1,)
     raw.close()

@@ -5,6 +5,7 @@ import contextlib
 import importlib
 import os
 import runpy
+import signal
 import sqlite3
 import subprocess
 import sys
@@ -133,6 +134,40 @@ def test_an_upgrade_copies_the_ledger_and_keeps_three_copies(tmp_path, monkeypat
     assert {copy.stat().st_mode & 0o777 for copy in copies} == {0o640}
     with contextlib.closing(sqlite3.connect(copies[0])) as opened:
         assert opened.execute("SELECT count(*) FROM job").fetchone() == (3,)
+
+
+KILLED_WHILE_COPYING = """
+import os, signal, sqlite3, sys
+from pathlib import Path
+from installing import ledger
+
+path, connect = Path(sys.argv[1]), sqlite3.connect
+
+def lethal():
+    if any(file.stat().st_size for file in path.parent.iterdir() if file != path):
+        os.kill(os.getpid(), signal.SIGKILL)
+    return 0
+
+def opened(where):
+    connection = connect(where)
+    connection.set_progress_handler(lethal, 1)
+    return connection
+
+sqlite3.connect = opened
+ledger.copy_ledger(path)
+"""
+
+
+def test_a_copy_that_was_cut_off_neither_looks_like_one_nor_takes_the_place_of_one(tmp_path):
+    path = tmp_path / "ledger.sqlite3"
+    with contextlib.closing(sqlite3.connect(path)) as opened, opened:
+        opened.execute("CREATE TABLE ballast (x)")
+        opened.execute("INSERT INTO ballast VALUES (zeroblob(8 << 20))")
+    killed = subprocess.run([sys.executable, "-c", KILLED_WHILE_COPYING, path], cwd=ROOT / "scripts", check=False)
+    assert killed.returncode == -signal.SIGKILL
+    assert not list(tmp_path.glob("ledger.before-*"))
+    ledger.copy_ledger(path)
+    assert [file.name[:22] for file in tmp_path.iterdir() if file != path] == ["ledger.before-upgrade."]
 
 
 def test_a_ledger_that_cannot_be_copied_stops_the_upgrade(tmp_path):

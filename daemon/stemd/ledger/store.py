@@ -15,6 +15,7 @@ from peewee import DatabaseError, OperationalError, SqliteDatabase, Table
 from playhouse.migrations import Runner
 
 from stemd.errors import EnvironmentFault, StemdError
+from stemd.files import sync_file, sync_folder
 from stemd.mounts import filesystem
 
 if TYPE_CHECKING:
@@ -180,9 +181,19 @@ def _migrate(db: SqliteDatabase, state: Path) -> None:
     if not pending:
         return
     if db.table_exists("job"):
-        copy = state / f"ledger.before-{pending[0]}.{time.strftime('%Y%m%d-%H%M%S')}.sqlite3"
-        db.execute_sql("VACUUM INTO ?", (str(copy),))
+        _copy(db, state / f"ledger.before-{pending[0]}.{time.strftime('%Y%m%d-%H%M%S')}.sqlite3")
     Runner(db, str(MIGRATIONS)).up()
+
+
+def _copy(db: SqliteDatabase, copy: Path) -> None:
+    """Copy the ledger under a name that it has only when it is whole: one that is cut off opens as an empty ledger."""
+    unfinished = copy.with_name(".ledger.copying.sqlite3")
+    for left in (unfinished, unfinished.with_name(f"{unfinished.name}-journal")):
+        left.unlink(missing_ok=True)
+    db.execute_sql("VACUUM INTO ?", (str(unfinished),))
+    sync_file(unfinished)
+    unfinished.rename(copy)
+    sync_folder(copy.parent)
 
 
 def _unusable(state: Path, fault: DatabaseError) -> StemdError:
