@@ -1,5 +1,6 @@
 """`stemd report` over a real ledger: what it counts, and its three forms."""
 
+import contextlib
 import json
 import re
 import time
@@ -14,10 +15,17 @@ from stemd.cli import app
 from stemd.config import load
 from stemd.errors import StemdError
 from stemd.ledger import jobs, open_for_writing
-from stemd.model import Finished
+from stemd.model import Finished, Job
 from stemd.report import beginning, gather, page, text
 
 EVIL = b"<script>alert(1)</script> & \xff.wav"
+
+
+MANY = """
+    WITH RECURSIVE number(i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM number WHERE i < 200)
+    INSERT INTO job (rule, path, name, size, mtime_ns, ctime_ns, stage, status, twin, created, changed)
+    SELECT 'r', x'61', x'61', i, 2, 3, 'retire', iif(i % 4, 'done', 'failed'), iif(i % 4 = 1, 2, NULL), 1, 1 FROM number
+"""
 
 
 def studio(folder):
@@ -118,6 +126,17 @@ def test_a_redelivery_that_failed_is_told_as_such(tmp_path):
     assert found.done == ()
     assert [(each.name, each.why) for each in found.failed] == [("a.wav", "not delivered again: 1 Hz is refused")]
     assert found.delivered_bytes == 0
+
+
+def test_a_long_report_compares_no_recording_with_every_failed_one(tmp_path, monkeypatch):
+    config = studio(tmp_path)
+    with contextlib.closing(open_for_writing(config.daemon.state_dir)) as ledger:
+        ledger.db.execute_sql(MANY)
+        compared = []
+        monkeypatch.setattr(Job, "__eq__", lambda one, other: compared.append((one.id, other.id)))
+        found = gather(config, ledger, 0.0, 100.0)
+    assert (len(found.done), found.doubles, len(found.failed)) == (100, 50, 50)
+    assert compared == []
 
 
 def test_days_are_those_of_the_calendar_where_clocks_change(tmp_path, monkeypatch):

@@ -121,7 +121,8 @@ def gather(settings: Settings, ledger: Ledger, since: float, until: float) -> Re
     costs = list(figures.costs(ledger, since=since))
     ended = jobs.select(ledger, statuses=(Status.DONE, Status.FAILED, Status.CANCELLED), since=since)
     failed = [job for job in ended if job.status is Status.FAILED or job.redelivery_failed]
-    done = [job for job in ended if job.status is Status.DONE and job.twin is None and job not in failed]
+    good = [job for job in ended if job.status is Status.DONE and not job.redelivery_failed]
+    done = [job for job in good if job.twin is None]
     held = jobs.select(ledger, statuses=(Status.HELD,))
     review = [job for job in held if job.for_review]
     counts = jobs.counts(ledger)
@@ -129,9 +130,9 @@ def gather(settings: Settings, ledger: Ledger, since: float, until: float) -> Re
     slot = _HOUR if until - since <= _BY_HOURS else _DAY if until - since <= _BY_DAYS else 7 * _DAY
     return Report(
         since=since, until=until, daemon=locked(state), done=_recordings(done, heard),
-        doubles=sum(job.status is Status.DONE and job.twin is not None for job in ended if job not in failed),
-        review=_recordings(review, heard), held=_recordings((job for job in held if not job.for_review), heard),
-        failed=_recordings(failed, heard), stuck=_recordings(jobs.stuck(ledger), heard),
+        doubles=len(good) - len(done), review=_recordings(review, heard),
+        held=_recordings((job for job in held if not job.for_review), heard), failed=_recordings(failed, heard),
+        stuck=_recordings(jobs.stuck(ledger), heard),
         degraded=_degraded(ledger, since, costs), untold=_untold(ledger, since),
         cancelled=sum(job.status is Status.CANCELLED for job in ended),
         waiting=counts[Status.WAITING], running=counts[Status.RUNNING], audio_seconds=sum(job.seconds for job in done),
