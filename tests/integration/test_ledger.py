@@ -451,6 +451,27 @@ def test_ten_thousand_files_are_admitted_without_ado(ledger, record_property):
     assert len(jobs.waiting(ledger, 200)) == 200
 
 
+def test_who_waits_is_found_at_the_same_cost_however_many_rules_there_are(tmp_path):
+    costs = {}
+    for rules in (1, 20):
+        (tmp_path / str(rules)).mkdir()
+        ledger = open_for_writing(tmp_path / str(rules))
+        ledger.db.execute_sql(MANY_WAITING, (rules,))
+        steps = []
+        ledger.db.connection().set_progress_handler(lambda steps=steps: steps.append(1), 100)
+        assert len(jobs.waiting(ledger, 5)) == 5 * rules
+        costs[rules] = len(steps)
+        ledger.close()
+    assert costs[20] < 2 * costs[1]
+
+
+MANY_WAITING = """
+    WITH RECURSIVE number(i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM number WHERE i < 4000)
+    INSERT INTO job (rule, path, name, size, mtime_ns, ctime_ns, stage, status, created, changed)
+    SELECT 'r' || (i % ?), x'61', x'61', i, 2, 3, 'take', 'waiting', 1, 1 FROM number
+"""
+
+
 def test_a_ledger_of_before_several_results_is_copied_and_goes_on(ledger, tmp_path):
     ledger.close()
     old = tmp_path / "old"

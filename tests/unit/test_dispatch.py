@@ -9,7 +9,7 @@ from stemd.config import load
 from stemd.files import write_fact
 from stemd.model import Headroom, Job, Measurement, Mix, ModelCard, Rung, Source, Stage, Stat
 from stemd.planner import Candidate, choose
-from stemd.service.dispatch import Dispatch
+from stemd.service.dispatch import Dispatch, newcomers
 
 MIB = 1 << 20
 CONFIG = '[daemon]\nstate_dir = "state"\n[[rule]]\nname = "r"\ninbox = "in"\noutbox = "out"\nmodel = "demo"\n'
@@ -133,3 +133,8 @@ def test_a_rule_with_more_shifts_is_not_given_up_by_what_one_with_fewer_took(sep
         dispatch.learn([Measurement("demo", "cpu", "auto", 1, 4.0, 1, 0, seconds, passes)])
     assert dispatch.limit(job, quick, rung) == 4 * 300 + 120
     assert dispatch.limit(job, best, rung) == 4 * 3000 + 120
+
+
+@pytest.mark.parametrize("rules, shown", [(1, 200), (10, 200), (20, 100), (200, 10), (5000, 5)])
+def test_many_rules_show_fewer_of_their_newcomers_each(rules, shown):
+    assert newcomers(rules) == shown

@@ -26,8 +26,9 @@ if TYPE_CHECKING:
     from stemd.config import Settings
     from stemd.model import Fall, Headroom, Measurement, ModelCard, Option, Rule, Rung
 
-NEWCOMERS: Final = 200
-"""So many of each rule's jobs that are not begun are shown to the planner."""
+_NEWCOMERS: Final = 2000  # of all rules together
+_FEWEST: Final = 5  # of each
+_MOST: Final = 200
 _LOSSLESS: Final = frozenset({".wav", ".wave", ".rf64", ".w64", ".aif", ".aiff", ".caf", ".flac", ".alac", ".ape"})
 _GROWTH_LOSSLESS: Final = 4.0
 """float32 at 44.1 kHz has so many times the bytes of a 16-bit file that FLAC has halved."""
@@ -54,6 +55,11 @@ _BEFORE_MIX: Final = frozenset({Stage.TAKE, Stage.NORMALISE})
 _BEFORE_STEMS: Final = frozenset({Stage.TAKE, Stage.NORMALISE, Stage.SEPARATE})
 _BEFORE_DELIVERY: Final = frozenset({*_BEFORE_STEMS, Stage.CHECK, Stage.RECHECK, Stage.DELIVER})
 _ON_ENGINE: Final = frozenset({Stage.SEPARATE, Stage.RECHECK})
+
+
+def newcomers(rules: int) -> int:
+    """Tell how many of each rule's jobs that are not begun the planner is shown; it looks at them each second."""
+    return min(_MOST, max(_FEWEST, _NEWCOMERS // max(rules, 1)))
 
 
 class Dispatch:

@@ -11,7 +11,7 @@ from stemd.ledger import facts, jobs
 from stemd.model import Stage, Status, Use
 from stemd.planner import Limits, Plan, Warm, choose
 from stemd.schedule import Manners, active, gate, yielding
-from stemd.service.dispatch import NEWCOMERS, Dispatch
+from stemd.service.dispatch import Dispatch, newcomers
 from stemd.service.logbook import about, shown
 
 if TYPE_CHECKING:
@@ -81,7 +81,7 @@ class Planning:
         self._engines = dict(self._pool.processes)
         self.gate = gate(settings.schedule.active, self._manners, now, paused=bool(paused))
         self.waits = {}
-        waiting = [job for job in jobs.waiting(self._ledger, NEWCOMERS) if self._ready(job, now)]
+        waiting = [job for job in jobs.waiting(self._ledger, newcomers(len(rules))) if self._ready(job, now)]
         plan = choose(
             self.dispatch.candidates(waiting, rules, measured, now, self._state / "work"),
             [self._promise(stage) for stage in running.values()], measured, now,
