@@ -40,6 +40,7 @@ from stemd.model import (
     Held,
     Measurement,
     Result,
+    Retry,
     Stage,
     Stat,
     Status,
@@ -120,6 +121,42 @@ def test_a_job_that_cannot_be_read_back_is_not_set_to_work(ledger, monkeypatch):
         with pytest.raises(LedgerFull):
             jobs.claim(ledger, job, NOW)
     assert jobs.get(ledger, job.id) == job
+
+
+def test_a_fault_that_lasts_is_one_line_of_the_story_however_often_it_is_met(ledger):
+    (job,) = arrive(ledger)
+    now = NOW
+
+    def tried(job, outcome):
+        nonlocal now
+        now += 60
+        job = jobs.claim(ledger, job, now)
+        assert (job.status, job.attempts) == (Status.RUNNING, 1)
+        return jobs.apply(ledger, job, flow.after(job, outcome), now + 1)
+
+    for code in ("share-gone", "share-gone", "share-gone", "disk-full", "disk-full"):
+        job = tried(job, Retry(60.0, f"{code} at {now:.0f}", counts=False, code=code))
+        assert (job.code, job.reason, job.due) == (code, f"{code} at {now - 60:.0f}", now + 61)
+    job = tried(job, Finished(sha256="ab", recipe="x", note="taken"))
+    assert [(event.at - NOW, event.status, event.text, event.code) for event in jobs.events(ledger, job.id)] == [
+        (0, Status.WAITING, "arrived", ""),
+        (60, Status.RUNNING, "take started", ""),
+        (61, Status.WAITING, f"share-gone at {NOW:.0f}", "share-gone"),
+        (240, Status.RUNNING, "take started", ""),
+        (241, Status.WAITING, f"disk-full at {NOW + 180:.0f}", "disk-full"),
+        (360, Status.RUNNING, "take started", ""),
+        (361, Status.WAITING, "taken", ""),
+    ]
+
+
+def test_every_lack_of_memory_and_every_rung_is_a_line_of_the_story(ledger):
+    job = taken(ledger, b"a")
+    for stage in (Stage.NORMALISE, Stage.SEPARATE):
+        for code in ("out-of-memory", "out-of-memory"):
+            job = jobs.claim(ledger, job, NOW, f"{stage} started")
+            job = jobs.apply(ledger, job, flow.after(job, Retry(0.0, "full", counts=False, code=code)), NOW)
+        assert [event.text for event in jobs.events(ledger, job.id)][-4:] == [f"{stage} started", "full"] * 2
+        job = jobs.apply(ledger, (claimed := jobs.claim(ledger, job, NOW)), flow.after(claimed, Finished()), NOW)
 
 
 def test_an_arrow_that_does_not_exist_is_refused(ledger):

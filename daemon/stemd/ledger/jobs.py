@@ -23,6 +23,8 @@ if TYPE_CHECKING:
 _LEARNED: Final = ("sha256", "recipe", "key", "path", "seconds")
 """What stages learn and the job's row keeps."""
 
+_ON_ENGINES: Final = frozenset({Stage.SEPARATE, Stage.RECHECK})
+
 
 class Stale(StemdError):  # noqa: N818 - the field's word
     """A transition met a job that is no longer where it was thought to be."""
@@ -74,10 +76,14 @@ def _new_job(ledger: Ledger, arrival: Arrival, name: bytes, created: float, now:
 
 
 def claim(ledger: Ledger, job: Job, now: float, text: str = "") -> Job:
-    """Count an attempt and set a waiting job to work. Raises Stale, LedgerFull: then nothing was done."""
+    """Count an attempt and set a waiting job to work. Raises Stale, LedgerFull: then nothing was done.
+
+    Its story tells that at once; after a fault of its surroundings `apply` does, once something else comes of a try.
+    """
     with ledger.transaction():
         _guarded(ledger, job, status=Status.RUNNING, attempts=job.attempts + 1, changed=now)
-        _tell(ledger, job.id, job.stage, Status.RUNNING, text or f"{job.stage} started", now)
+        if not _met_a_fault(job):
+            _tell(ledger, job.id, job.stage, Status.RUNNING, text or _started(job), now)
         return get(ledger, job.id)
 
 
@@ -98,7 +104,7 @@ def apply_within(ledger: Ledger, job: Job, change: Change, now: float) -> Job:
             raise
         change = replace(duplicate(twin), facts=change.facts)
         _guarded(ledger, job, **_columns(job, change, now))
-    _tell(ledger, job.id, change.stage, change.status, change.text, now, change.code)
+    _tell_change(ledger, job, change, now)
     _keep_facts(ledger, job, change.facts, now)
     return get(ledger, job.id)
 
@@ -181,6 +187,24 @@ def _forget_or_follow(ledger: Ledger, job: Job, facts: Finished) -> None:
         ledger.arrival.update(size=facts.stat.size, mtime_ns=facts.stat.mtime_ns, ctime_ns=facts.stat.ctime_ns).where(
             (ledger.arrival.job == job.id) & (ledger.arrival.path == job.path)
         ).execute()
+
+
+def _tell_change(ledger: Ledger, job: Job, change: Change, now: float) -> None:
+    """Add what has happened to the story; a fault that lasts is one line, not one for each try."""
+    if job.status is Status.RUNNING and _met_a_fault(job):
+        if (change.status, change.stage, change.code) == (Status.WAITING, job.stage, job.code):
+            return
+        _tell(ledger, job.id, job.stage, job.status, _started(job), job.changed)
+    _tell(ledger, job.id, change.stage, change.status, change.text, now, change.code)
+
+
+def _met_a_fault(job: Job) -> bool:
+    """Whether the last try met a fault of the surroundings. Of lacks of memory, and on engines, each try is told."""
+    return bool(job.code) and not job.failing and job.code not in MEMORY_CODES and job.stage not in _ON_ENGINES
+
+
+def _started(job: Job) -> str:
+    return f"{job.stage} started"
 
 
 def _tell(ledger: Ledger, job: int, stage: Stage, status: Status, text: str, now: float, code: str = "") -> None:
