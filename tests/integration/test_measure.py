@@ -53,6 +53,18 @@ def test_for_people_with_a_picture(folder) -> None:
     assert (folder / "look.png").read_bytes()[:4] == b"\x89PNG"
 
 
+@pytest.mark.parametrize("share", [0.4, 0.5, 0.6])
+def test_stems_that_are_both_the_mix_are_flagged(folder, share) -> None:
+    mix, _ = soundfile.read(folder / "mix.wav")
+    for name, part in (("some", share), ("rest", 1 - share)):
+        soundfile.write(folder / f"{name}.wav", part * mix, RATE, "FLOAT")
+    arguments = ("mix.wav", "--vocals", "some.wav", "--accompaniment", "rest.wav", "--json")
+    report = json.loads(stemd(folder, *arguments).stdout)
+    assert report["verdict"] == "flagged"
+    said = "vocals and no_vocals are the same sound: nothing was separated"
+    assert (said in [flag["text"] for flag in report["flags"]]) is (share == 0.5)
+
+
 def test_a_flag_that_is_not_wanted(folder) -> None:
     arguments = ("mix.wav", "--vocals", "vocals.wav", "--accompaniment", "leaky.wav", "--json", "--ignore", "bleed")
     report = json.loads(stemd(folder, *arguments, "--ignore", "null").stdout)

@@ -6,9 +6,18 @@ import numpy as np
 import pytest
 import singing
 
+from stemd.quality import decibel
 from stemd.quality.bleed import BANDS, Fits, coherent, fitted, joined
 from stemd.quality.compare import Comparison
-from stemd.quality.estimate import Estimate, coherence, envelope_correlation, estimate, steady, with_heavy
+from stemd.quality.estimate import (
+    Estimate,
+    coherence,
+    envelope_correlation,
+    estimate,
+    reverse_share,
+    steady,
+    with_heavy,
+)
 from stemd.quality.pairing import pair
 from stemd.quality.spectra import Spectra, size
 from stemd.quality.windows import length
@@ -131,6 +140,26 @@ def test_a_late_leak_is_found_where_it_is(voice, band) -> None:
     assert again.lag == 0
     assert estimate(again.fits(0)).level == pytest.approx(-15, abs=2.0)
     assert compared(voice, band).lag == 0
+
+
+@pytest.mark.parametrize("share", [0.3, 0.4, 0.5, 0.6])
+def test_a_split_of_the_mix_has_no_lag_and_one_half_is_the_other_in_full(voice, band, share) -> None:
+    """No bin of the vocal stem is much louder than the other's: nothing tells a lag."""
+    mix = voice + band
+    looked = compared((share * mix).astype(np.float32), ((1 - share) * mix).astype(np.float32))
+    assert looked.lag == 0
+    assert looked.apart.db == pytest.approx(decibel.of_amplitude(abs(2 - 1 / share)), abs=0.01)
+    if share < 0.5:
+        assert reverse_share(looked.fits(0)) == pytest.approx(1.0, abs=0.01)
+    else:
+        assert looked.lift.db == pytest.approx(decibel.of_amplitude(1 / share - 1), abs=0.01)
+
+
+def test_stems_without_a_sound_in_common_are_apart(voice, band) -> None:
+    assert compared(voice, band).apart.db > -1
+    assert compared(voice + singing.at(band, band, -15), band + singing.at(voice, voice, -15)).apart.db > -3
+    assert compared(voice, 0 * band).apart.db == pytest.approx(0.0, abs=0.01)
+    assert compared(0 * voice, band).apart.db is None
 
 
 def test_only_the_band_in_the_vocal_stem_is_no_bleed(band) -> None:

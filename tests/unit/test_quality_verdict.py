@@ -151,6 +151,14 @@ def test_a_vocal_stem_that_is_the_band_turned_down_is_flagged(reverse, share, fl
     assert [metric for metric, _ in found] == ["reverse"] * flagged
 
 
+@pytest.mark.parametrize("apart, flagged", [(decibel.FLOOR, True), (-12.1, True), (-11.9, False), (0.0, False)])
+def test_two_stems_of_one_sound_are_flagged_in_words(apart, flagged) -> None:
+    bleed = replace(bleeding(-100.0, [decibel.FLOOR] * 20, -0.1, 0.5), apart_db=apart)
+    said = [("reverse", "vocals and no_vocals are the same sound: nothing was separated")]
+    assert flags(report(levels("vocals"), bleed=bleed)) == said * flagged
+    assert flags(replace(report(levels("vocals"), bleed=bleed), ignored=("reverse",))) == []
+
+
 def test_a_threshold_under_everything_flags_the_whole_song_with_the_score() -> None:
     ((metric, text),) = flags(report(bleed=bleeding(-80.0, [decibel.FLOOR] * 20), bleed_db=-90.0))
     assert (metric, text) == ("bleed", "vocal audible in no_vocals at 0:00 to 0:10, about -80 dB")

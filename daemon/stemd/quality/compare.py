@@ -1,4 +1,4 @@
-"""What needs several signals at once: the null test, and the vocal against each other stem."""
+"""What needs several signals at once: the null tests, and the vocal against each other stem."""
 
 from __future__ import annotations
 
@@ -25,13 +25,15 @@ class Comparison:
     """Takes blocks of all stems and of the mix, equally long and wide, in step.
 
     against: the stems that the vocal is held against, the accompaniment first. lag: samples by which the leak comes
-    later than the vocal; the vocal is moved to it.
+    later than the vocal; the vocal is moved to it. null: of the mix and the stems. apart: of the vocal and the
+    accompaniment as they are, without the lag.
     """
 
     def __init__(self, rate: int, channels: int, pairing: Pairing, against: Sequence[str], lag: int = 0) -> None:
         self._pairing = pairing
         self._against = tuple(against)
         self.null = NullTest(rate)
+        self.apart = NullTest(rate)
         self.made = Windows(rate)
         self._spectra = Spectra(rate, channels, 1 + len(against))
         self._bleed = BleedMeter(rate, len(against))
@@ -47,6 +49,7 @@ class Comparison:
             return
         voice = stems[self._pairing.vocals]
         signals = [voice, *(stems[name] if name in stems else self._make(stems, mix, voice) for name in self._against)]
+        self.apart.feed(voice, signals[1])
         moved = [delay.feed(signal) for delay, signal in zip(self._delays, signals, strict=True)]
         for batch in self._spectra.feed(moved):
             self._take(batch)

@@ -48,7 +48,7 @@ class LagMeter:
         near, rest = self._correlation()
         none = len(near) // 2
         place = int(np.argmax(near))
-        clear = near[place] >= CLEAR * rest and near[place] >= AHEAD * near[none]
+        clear = near[place] > 0 and near[place] >= CLEAR * rest and near[place] >= AHEAD * near[none]
         return place - none if clear else 0
 
     @property

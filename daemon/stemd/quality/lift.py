@@ -34,7 +34,10 @@ LEAST_SHARE: Final = 0.1
 
 
 class LiftMeter:
-    """Adds up both stems' power and product in the bins that the vocal dominates; keeps two figures a window."""
+    """Adds up both stems' power and product in the bins that the vocal dominates; keeps two figures a window.
+
+    Bins where both are equal belong to them: two halves of one mix hold no others.
+    """
 
     def __init__(self, rate: int) -> None:
         self._bins = slice(*(round(hertz * size(rate) / rate) for hertz in (EDGES_HZ[0], EDGES_HZ[-1])))
@@ -46,7 +49,7 @@ class LiftMeter:
         """Take a batch of windows of both spectra."""
         a, v = (each[..., self._bins].reshape(len(each), -1) for each in (other, vocal))
         theirs, ours = (each.real**2 + each.imag**2 for each in (a, v))
-        louder = ours > theirs
+        louder = ours >= theirs
         self._all += float(ours.sum(dtype=np.float64))
         self._together += float(((a.real * v.real + a.imag * v.imag) * louder).sum(dtype=np.float64))
         self._most += float((np.sqrt(theirs * ours) * louder).sum(dtype=np.float64))

@@ -191,6 +191,7 @@ class _Session:
             score=estimate.NOTHING if score is None else max(estimate.NOTHING, score),
             evidence=found.evidence,
             lift_db=None if singer.silent else lift,
+            apart_db=None if singer.silent or place else self._compared.apart.db,
             coherence=None if singer.silent else estimate.coherence(fits),
             envelope_correlation=estimate.envelope_correlation(
                 decibel.curve(voice[:count]), decibel.curve(other[:count])

@@ -133,7 +133,8 @@ class Bleed:
     much of the stem a leak explains. lift_db: the leak's level where it is heavy (see `lift`), of the accompaniment.
     coherence: magnitude-squared, 0 to 1, and envelope_correlation, -1 to 1, decide nothing. reverse_db: the vocal stem
     in its pauses, relative to this stem there. reverse_share: the part of the vocal stem that is this stem turned down.
-    windows: level in each window of `step` seconds, FLOOR where no vocal sounds.
+    apart_db: the vocal stem less this one, relative to the vocal stem, for the accompaniment only; far under 0 where
+    both are one sound. windows: level in each window of `step` seconds, FLOOR where no vocal sounds.
     """
 
     into: str
@@ -147,6 +148,7 @@ class Bleed:
     step: float
     windows: tuple[float, ...]
     lift_db: float | None = None
+    apart_db: float | None = None
 
     def as_json(self) -> dict[str, Any]:
         """Without the curve, which is under `curves`."""
@@ -155,6 +157,7 @@ class Bleed:
             "score": decibel.or_none(self.score),
             "evidence": None if self.evidence is None else round(self.evidence, 4),
             "lift_db": decibel.or_none(self.lift_db),
+            "apart_db": decibel.or_none(self.apart_db),
             "coherence": None if self.coherence is None else round(self.coherence, 4),
             "envelope_correlation": None if self.envelope_correlation is None else round(self.envelope_correlation, 4),
             "reverse_db": decibel.or_none(self.reverse_db),

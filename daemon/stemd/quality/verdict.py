@@ -2,8 +2,9 @@
 
 What a studio wants to hear about before it uses a stem: numbers that are none, a stem that is not as long as its
 source, clipping that the mix did not have, DC, stems that do not add up to the mix, clicks where segments meet, the
-vocal in the accompaniment, and a vocal stem that is nothing but the band. What is no flag: a silent stem (an
-instrumental has no vocal, an a cappella no band) and clipping that the mix already has; both stand in the report.
+vocal in the accompaniment, a vocal stem that is nothing but the band, and two stems that are one sound. What is no
+flag: a silent stem (an instrumental has no vocal, an a cappella no band) and clipping that the mix already has; both
+stand in the report.
 """
 
 from __future__ import annotations
@@ -31,6 +32,10 @@ NAMED_SECONDS: Final = 0.01
 """From where on a difference of length is told in seconds; less is told in samples."""
 NO_VOICE: Final = 0.55
 """Share of a vocal stem that is the band, from which on it has no voice; see `estimate.reverse_share`."""
+SAME_DB: Final = -12.0
+"""Vocal stem less accompaniment, relative to the vocal stem, under which both are one sound: 0.45 to 0.57 of the mix
+and the rest of it. Clean stems have nothing in common that cancels, and stay near 0 or above; bleed of -6 dB reaches
+-2, what a weak network smears -6."""
 PAIR: Final = 2
 NEAR_DB: Final = 6.0
 """Quieter neighbours of what is flagged belong to the range."""
@@ -160,10 +165,16 @@ def _of_seams(report: Report, seams: Mapping[str, tuple[tuple[float, float], ...
 
 
 def _of_reverse(report: Report) -> Iterator[Flag]:
-    """A vocal stem that is the band turned down: nobody sings, or the separation missed who does."""
+    """A vocal stem that is the accompaniment again, or the band turned down: nobody sings, or who does was missed."""
     main, limit = report.main, report.thresholds.reverse_db
-    share = main.reverse_share if main else None
-    if main is None or limit is None or share is None or share < NO_VOICE or main.reverse_db is None:
+    if main is None or limit is None:
+        return
+    if main.apart_db is not None and main.apart_db < SAME_DB:
+        text = f"{report.vocals} and {main.into} are the same sound: nothing was separated"
+        yield Flag("reverse", 0.0, report.seconds, main.apart_db, SAME_DB, text)
+        return
+    share = main.reverse_share
+    if share is None or share < NO_VOICE or main.reverse_db is None:
         return
     if main.reverse_db > limit:
         text = (
