@@ -153,6 +153,14 @@ def test_stems_have_the_sources_rate_and_length_to_the_sample(
     assert np.abs(found - wanted)[:, 2000:-2000].max() < 2e-3  # twice resampled, in place
 
 
+@pytest.mark.parametrize("rate, flac", [(65534, 65534), (96001, 96010), (705600, 352800), (768000, 384000)])
+def test_flac_takes_the_nearest_rate_that_it_has(studio: Studio, made: Make, rate: int, flac: int) -> None:
+    file = made(f"short{rate}.wav", "-t", "0.5", "-ar", str(rate))
+    stream = probe(delivered(studio, file, {"vocals": 0.5}, format="flac")["vocals"])["streams"][0]
+    assert int(stream["sample_rate"]) == flac
+    assert int(stream["duration_ts"]) == pytest.approx(flac / 2, abs=1)
+
+
 def test_what_speech_recognition_wants(studio: Studio, source: Path, noise: np.ndarray) -> None:
     files = delivered(studio, source, {"vocals": 0.5}, bit_depth=16, sample_rate=16000, channels=1)
     stream = probe(files["vocals"])["streams"][0]

@@ -20,6 +20,7 @@ _RATES: Final = {
     "m4a": (8000, 11025, 12000, 16000, 22050, 24000, 32000, 44100, 48000, 64000, 88200, 96000),
     "opus": (8000, 12000, 16000, 24000, 48000),
 }
+_FLAC_TENS: Final = 65_535  # Hz, from where on a FLAC frame's 16 bits hold tens of Hz; ten times this is its end
 _MOST_BITRATE: Final = {"mp3": 320, "m4a": 512, "opus": 510}
 _MOST_PER_CHANNEL: Final = {"mp3": 320, "m4a": 256, "opus": 255}
 _HALVED_BELOW: Final = 32000  # Hz: MPEG-2 layer III ends at 160 kbit/s
@@ -39,9 +40,12 @@ class Shape:
 
 
 def shape(rule: Rule, mix: Mix) -> Shape:
-    """Work out what a rule asks for with this recording; a rate that its format lacks becomes the next higher one."""
+    """Work out what a rule asks for with this recording.
+
+    A rate that its format lacks becomes the next higher one; one beyond FLAC's end is halved.
+    """
     asked = mix.source.sample_rate if rule.sample_rate == "source" else rule.sample_rate
-    rate = _nearest(asked, _RATES.get(_coding(rule)))
+    rate = _flac_rate(asked) if rule.format == "flac" else _nearest(asked, _RATES.get(_coding(rule)))
     source_frames = mix.source_frames or round(mix.frames * mix.source.sample_rate / mix.sample_rate)
     frames = round(source_frames * rate / mix.source.sample_rate)
     channels = min(mix.source.channels, 2) if rule.channels == "source" else rule.channels
@@ -110,6 +114,13 @@ def _nearest(rate: int, known: tuple[int, ...] | None) -> int:
     if known is None:
         return rate
     return next((each for each in known if each >= rate), known[-1])
+
+
+def _flac_rate(rate: int) -> int:
+    """Give the rate for FLAC, Hz: whole tens from _FLAC_TENS on (RFC 9639, section 9.1.2), halved beyond its end."""
+    while rate > 10 * (_FLAC_TENS - 1):
+        rate //= 2
+    return rate if rate < _FLAC_TENS else -(-rate // 10) * 10
 
 
 def _kind(rule: Rule) -> str:
