@@ -177,6 +177,17 @@ def test_subtitles_chapters_and_tags_are_kept(dubbed: Any, films: Any, tmp_path:
     assert told["format"]["tags"]["title"] == "Warm"
 
 
+@pytest.mark.parametrize("late", [0.0, 0.8])
+def test_the_manifest_tells_where_in_the_film_the_stems_begin(
+    studio: Studio, dubbed: Any, films: Any, late: float
+) -> None:
+    source = films(f"lead{late}.mp4", *X264, "-c:a", "aac", late=late)
+    stems = dubbed(source, format="flac", sample_rate=RATE).parent
+    lead = json.loads((stems / "manifest.json").read_bytes())["source"]["lead"]
+    assert lag(sound(source, 0), sound(stems / "vocals.flac", 0)) == pytest.approx(lead * RATE, abs=1)
+    assert lead == pytest.approx(late, abs=0.03)
+
+
 def test_it_stands_in_the_manifest_beside_the_stems(studio: Studio, dubbed: Any, films: Any) -> None:
     video = dubbed(films("a.mp4", *X264, "-c:a", "aac"), format="flac", sample_rate=16000, channels=1)
     files = json.loads((video.parent / "manifest.json").read_bytes())["files"]

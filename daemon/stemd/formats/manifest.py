@@ -76,7 +76,8 @@ def _source(job: Job, mix: Mix) -> dict[str, Any]:
     told = {
         "name": job.name.decode("utf-8", "replace"), "sha256": job.sha256, "seconds": round(mix.seconds, 6),
         "frames": mix.source_frames, "sample_rate": source.sample_rate, "channels": source.channels,
-        "codec": source.codec, "stream": source.stream, "damage": mix.damage,
+        "codec": source.codec, "stream": source.stream, "lead": round(source.lead, 6),
+        "damage": mix.damage,
     }  # fmt: skip
     if job.name.decode("utf-8", "replace").encode() != job.name:
         told["name_hex"] = job.name.hex()
