@@ -187,6 +187,24 @@ def test_a_video_gives_its_first_sound_and_another_if_asked(
     assert normalise.inspect(video, "film.mkv", stream=1).stream == 1
 
 
+@pytest.mark.parametrize("rate, channels", [(44100, 2), (48000, 2), (48000, 1), (96000, 6)])
+def test_samples_that_are_no_sound_are_silent_and_counted_before_resampling(
+    studio: Studio, tmp_path: Path, rate: int, channels: int
+) -> None:
+    tone = 0.1 * np.sin(2 * np.pi * 440 * np.arange(rate) / rate)
+    faulty = np.stack([tone] * channels).astype(np.float32)
+    faulty[0, rate // 4], faulty[-1, rate // 2], faulty[-1, rate // 2 + 9] = np.nan, np.inf, 1e30
+    with wav.Writer(tmp_path / "faulty.wav", rate, channels) as writer:
+        writer.write(faulty)
+    mix = studio.normalised(tmp_path / "faulty.wav")
+    assert mix.damage.startswith("3 samples were no sound")
+    assert mix.peak < 1
+    left = studio.mix()[0]
+    wanted = 0.1 * np.sin(2 * np.pi * 440 * np.arange(44100) / 44100)
+    wanted *= np.dot(left, wanted) / np.dot(wanted, wanted)  # six channels in two have another level
+    assert np.count_nonzero(np.abs(left - wanted)[2000:-2000] > 0.01) < 60
+
+
 LATE = {
     "late.mkv": ("-c:v", "mpeg4", "-c:a", "flac"),
     "late.webm": ("-c:v", "libvpx", "-deadline", "realtime", "-cpu-used", "8", "-c:a", "libvorbis"),

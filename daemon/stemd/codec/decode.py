@@ -13,6 +13,7 @@ import numpy as np  # noqa: TID251 - this process is a child; the daemon stays w
 from stemd.codec.pipe import Ffmpeg
 from stemd.errors import EnvironmentFault, StemdError
 from stemd.files import faults_in, free_bytes
+from stemd.model.sound import LOUDEST
 from stemd.wav import Writer
 
 if TYPE_CHECKING:
@@ -30,14 +31,14 @@ def decode(question: Mapping[str, Any], progress: Callable[[float], None]) -> di
     """Decode to a new WAV of float32.
 
     question: argv, an ffmpeg command that writes raw float32 to its standard output; out, a path that is free; rate,
-    channels of the output; source_rate; resampled, whether the last astats counts the source's frames before a
-    resampler; the first one counts them before gaps are filled, if they are; frames, the source's without padding, or
-    None; expected, frames of output, for the progress; reserve, bytes of disk that must stay free; longest, frames of
-    output after which it counts as endless; name, what the user calls it.
+    channels of the output; source_rate, source_channels; resampled, whether the last astats counts the source's frames
+    before a resampler; the first one counts them before gaps are filled, if they are; frames, the source's without
+    padding, or None; expected, frames of output, for the progress; reserve, bytes of disk that must stay free;
+    longest, frames of output after which it counts as endless; name, what the user calls it.
 
     Returns frames, source_frames, filled (frames of these that are silence in a gap), mean, deviation, peak, digest
     (sha256 of the samples, hex), holes (complaints of the decoder), reached (the last time stamp, seconds), invalid
-    (samples that were no numbers; they become 0), status (ffmpeg's) and words (its last).
+    (samples that were no sound: no numbers, or beyond LOUDEST; they become 0), status (ffmpeg's) and words (its last).
     Raises EnvironmentFault("state-full", ..), StemdError("too-long").
     """
     out, rate, channels = Path(question["out"]), int(question["rate"]), int(question["channels"])
@@ -73,7 +74,7 @@ def decode(question: Mapping[str, Any], progress: Callable[[float], None]) -> di
         "peak": figures.peak,
         "digest": figures.digest,
         "holes": ffmpeg.holes,
-        "invalid": figures.invalid,
+        "invalid": figures.invalid + round(ffmpeg.not_numbers * int(question["source_channels"])),
         "reached": ffmpeg.reached,
         "status": status,
         "words": ffmpeg.last_words,
@@ -105,8 +106,8 @@ class Figures:
         return math.sqrt(self._squares / (self.count - 1)) if self.count > 1 else 0.0
 
     def clean(self, block: NDArray[np.float32]) -> NDArray[np.float32]:
-        """Replace what is no number by silence, in place, and count it."""
-        valid = np.isfinite(block)
+        """Replace what is no number, or beyond LOUDEST, by silence, in place, and count it."""
+        valid = np.abs(block) <= np.float32(LOUDEST)
         if not valid.all():
             self.invalid += int(block.size - np.count_nonzero(valid))
             block[~valid] = 0

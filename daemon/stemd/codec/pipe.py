@@ -28,6 +28,7 @@ _HOLES: Final = re.compile(
     r"(Error while decoding|Error submitting|CRC mismatch|corrupt input packet|corrupt decoded)"
 )
 _COUNTED: Final = re.compile(r"^\[Parsed_astats_(\d+) @ 0x[0-9a-f]+\] \[info\] Number of samples: (\d+)\s*$")
+_NOT_NUMBERS: Final = re.compile(r"^\[Parsed_astats_\d+ @ 0x[0-9a-f]+\] \[info\] Number of NaNs: ([\d.]+)\s*$")
 _REACHED: Final = re.compile(r"^out_time_us=(\d+)$")
 _PROBLEM: Final = re.compile(r"\[(error|fatal)\] ?(.*)")
 _LINES: Final = 12
@@ -37,6 +38,7 @@ class Ffmpeg:
     """A running ffmpeg. It dies with this process; leaving the context ends it.
 
     holes: how often its decoder complained. counted: frames that passed each astats, by its place among the filters.
+    not_numbers: samples that are none in these, a channel on average, where an astats tells them.
     reached: seconds, the time stamp up to which it came (with -progress pipe:2), holes included.
     """
 
@@ -44,6 +46,7 @@ class Ffmpeg:
         """feed: whether samples are written to its standard input, rather than read from its standard output."""
         self.holes = 0
         self.counted: Counter[int] = Counter()
+        self.not_numbers = 0.0
         self.reached = 0.0
         self._problems: deque[str] = deque(maxlen=_LINES)
         self._first_words = ""
@@ -97,6 +100,8 @@ class Ffmpeg:
                 self._first_words = self._first_words or line
                 if match := _COUNTED.match(line):
                     self.counted[int(match[1])] += int(match[2])
+                if match := _NOT_NUMBERS.match(line):
+                    self.not_numbers += float(match[1])
                 if match := _REACHED.match(line):
                     self.reached = int(match[1]) / 1e6
                 self.holes += bool(_HOLES.search(line))

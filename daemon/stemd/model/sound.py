@@ -3,6 +3,10 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
+from typing import Final
+
+LOUDEST: Final = 1e6
+"""Linear, 120 dB over full scale: beyond it a float file holds no sound but a fault, as it does with NaN."""
 
 
 @dataclass(frozen=True, slots=True)

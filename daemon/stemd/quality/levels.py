@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Final
 
 import numpy as np
 
+from stemd.model.sound import LOUDEST
 from stemd.quality import decibel
 from stemd.quality.ranges import Ranges, runs
 from stemd.quality.report import Levels
@@ -25,8 +26,6 @@ CLIPPED_RUN: Final = 3
 """Samples of a flat top that count as clipping; one or two at full scale are an ordinary peak."""
 SILENT_DB: Final = -70.0
 """dBFS RMS; below it a window is silence (16-bit noise floor with dither is about -93, tape about -65)."""
-LOUDEST: Final = np.float32(1e6)
-"""Linear, 120 dB over full scale: beyond it a float file holds no sound but a fault, as it does with NaN."""
 SILENT_SECONDS: Final = 1.0
 OUTLINE: Final = 1200
 """Points of the waveform picture."""
@@ -34,7 +33,7 @@ OUTLINE: Final = 1200
 
 def sound(block: Block) -> NDArray[np.bool_]:
     """Tell which samples are sound: finite, and at most LOUDEST."""
-    return np.abs(block) <= LOUDEST
+    return np.abs(block) <= np.float32(LOUDEST)
 
 
 def _magnitude(block: Block) -> NDArray[np.float32]:

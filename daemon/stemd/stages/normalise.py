@@ -11,6 +11,7 @@ from stemd.errors import EnvironmentFault, StemdError
 from stemd.files import drop_tree, faults_in, free_bytes, sync_folder, write_fact
 from stemd.formats import GUARDS, SANDBOX, gains, inspect, pan, resampler
 from stemd.model import Finished, Mix
+from stemd.model.sound import LOUDEST
 from stemd.tools import run as run_tool
 
 if TYPE_CHECKING:
@@ -33,6 +34,13 @@ _SLACK: Final = {
 _PACKET: Final = 4096  # frames; ffmpeg writes a length of whole ones for ALAC in CAF
 _ENDLESS: Final = 24 * 3600.0  # seconds of sound in a file that declares none or less than half of it
 _COUNT: Final = "astats=measure_perchannel=none:measure_overall=Number_of_samples"
+_CLEANED: Final = (
+    f"aeval='if(lte(abs(val(ch)),{LOUDEST:.0f}),val(ch),0/0)':c=same",
+    "astats=measure_perchannel=none:measure_overall=Number_of_NaNs",
+    "aeval='if(isnan(val(ch)),0,val(ch))':c=same",
+)
+"""What is no sound becomes no number, is counted, and becomes silence, before a resampler spreads it. It takes three
+times as long as decoding does."""
 _FILL: Final = "aresample=async=1:min_hard_comp=0.015"
 """Silence where time stamps leave a gap, so that what follows stays beside its picture. A lost packet is 20 ms."""
 _HOLE: Final = (1.0, 0.02)  # seconds, or part of the whole, that may be unreadable in the middle
@@ -53,12 +61,11 @@ def run(work: Work) -> Outcome:
     with faults_in("state", work.folder):
         drop_tree(part)
     try:
-        done = ask(
-            _question(file, part, source, card, name),
-            timeout=_timeout(file, source),
-            stop=work.stop,
-            progress=lambda fraction: work.progress(fraction, {}),
-        )
+        done = _decoded(work, part, source, card, cleaned=False)
+        if done["invalid"] and source.sample_rate != card.sample_rate:
+            with faults_in("state", work.folder):
+                drop_tree(part)
+            done = _decoded(work, part, source, card, cleaned=True)
         mix = _judged(work, file, source, card, done)
         with faults_in("state", work.folder):
             part.replace(work.folder / MIX)
@@ -70,12 +77,23 @@ def run(work: Work) -> Outcome:
     return Finished(note=_note(mix), seconds=mix.seconds)
 
 
-def command(file: Path, source: Source, rate: int, channels: int, quality: str) -> list[str]:
+def _decoded(work: Work, part: Path, source: Source, card: ModelCard, *, cleaned: bool) -> dict[str, Any]:
+    """Decode to `part`; what `codec.decode` says of it."""
+    return ask(
+        _question(work, part, source, card, cleaned=cleaned),
+        timeout=_timeout(work.source, source),
+        stop=work.stop,
+        progress=lambda fraction: work.progress(fraction, {}),
+    )
+
+
+def command(file: Path, source: Source, rate: int, channels: int, quality: str, *, cleaned: bool = False) -> list[str]:
     """Build the ffmpeg command that writes one stream's samples to standard output, raw float32.
 
-    quality: of a resampler, as `formats.resampler` gives it.
+    quality: of a resampler, as `formats.resampler` gives it. cleaned: whether samples that are no sound are silenced
+    first.
     """
-    filters = ["aformat=sample_fmts=fltp"]
+    filters = ["aformat=sample_fmts=fltp", *(_CLEANED if cleaned else ())]
     mix = gains(source.layout, source.channels, channels)
     if mix is not None:
         filters.append(pan(mix))
@@ -94,21 +112,22 @@ def command(file: Path, source: Source, rate: int, channels: int, quality: str) 
     ]  # fmt: skip
 
 
-def _question(file: Path, part: Path, source: Source, card: ModelCard, name: str) -> dict[str, Any]:
+def _question(work: Work, part: Path, source: Source, card: ModelCard, *, cleaned: bool) -> dict[str, Any]:
     longest = max(_ENDLESS, 2 * (source.duration or 0.0))
     return {
         "do": "decode",
-        "argv": command(file, source, card.sample_rate, card.channels, resampler()),
+        "argv": command(work.source, source, card.sample_rate, card.channels, resampler(), cleaned=cleaned),
         "out": str(part),
         "rate": card.sample_rate,
         "channels": card.channels,
         "source_rate": source.sample_rate,
+        "source_channels": source.channels,
         "resampled": source.sample_rate != card.sample_rate,
         "frames": source.frames,
         "expected": int((source.duration or 0) * card.sample_rate),
         "reserve": _RESERVE // 2,
         "longest": int(longest * card.sample_rate),
-        "name": name,
+        "name": work.job.name.decode("utf-8", "replace"),
     }
 
 
@@ -180,7 +199,7 @@ def _damage(work: Work, file: Path, source: Source, done: dict[str, Any], name: 
             raise StemdError("damaged", f"{name} is damaged: {damage}", "copy it again, or export it as WAV or FLAC")
         return f"{damage} and are silent now" if gap else damage
     if done["invalid"]:
-        return f"{done['invalid']} samples were no numbers and are silent now"
+        return f"{done['invalid']} samples were no sound (no numbers, or far too loud) and are silent now"
     return f"the decoder met damage {done['holes']} times" if done["holes"] else ""
 
 
