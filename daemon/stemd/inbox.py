@@ -13,7 +13,7 @@ from stemd.files.marker import is_marker, vouched_for
 from stemd.files.wanted import ignored, wanted
 from stemd.model import OWN_FOLDERS, Arrival, Stat
 from stemd.model.album import album_of, track_order
-from stemd.mounts import UNKNOWN, FileSystem, filesystem
+from stemd.mounts import UNKNOWN, FileSystem, bring_back, filesystem, not_mounted, unmounted
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Mapping
@@ -78,6 +78,8 @@ def look(rule: Rule, now: float, moved: Callable[[], None] = lambda: None, once_
     unreadable: set[bytes] = set()
     root = os.fsencode(rule.inbox)
     try:
+        if point := unmounted(rule.inbox):
+            return Look(rule.name, now, offline=f"{not_mounted(point)}; run: mount {point}", inbox=root)
         info = rule.inbox.stat()
         disk = filesystem(rule.inbox)
         default = [rule.inbox / name for name in OWN_FOLDERS.values()]
@@ -94,6 +96,8 @@ def look(rule: Rule, now: float, moved: Callable[[], None] = lambda: None, once_
                     companions.append(path)
                 elif wanted(path[len(root) + 1 :], rule):
                     files[path] = stat_of(entry.stat(follow_symlinks=False))
+    except FileNotFoundError:
+        return Look(rule.name, now, offline=f"{rule.inbox} is not there; {bring_back(rule.inbox)}", inbox=root)
     except OSError as fault:
         return Look(rule.name, now, offline=fault.strerror or str(fault), inbox=root)
     alone = _alone(companions, files)

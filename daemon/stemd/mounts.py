@@ -55,6 +55,34 @@ def filesystem(path: Path, mountinfo: Path = Path("/proc/self/mountinfo")) -> Fi
     return best
 
 
+def unmounted(
+    path: Path, fstab: Path = Path("/etc/fstab"), mountinfo: Path = Path("/proc/self/mountinfo")
+) -> Path | None:
+    """Find the mount point of fstab that `path` is or lies below, and at which nothing is mounted; None if all is well.
+
+    Looks at nothing beside `path`: another share may hang. A machine without fstab has no such mount point.
+    """
+    try:
+        lines = [line.split() for line in fstab.read_bytes().splitlines() if not line.lstrip().startswith(b"#")]
+    except OSError:
+        return None
+    named = {_unescape(fields[1]) for fields in lines if len(fields) > 1}
+    mounted = {_unescape(line.split(b" ")[4]) for line in mountinfo.read_bytes().splitlines()}
+    real = Path(os.path.realpath(path))
+    above = [place for place in (path, *path.parents, real, *real.parents) if str(place) in named - {"/"}]
+    return next((place for place in above if os.path.realpath(place) not in mounted), None)
+
+
+def not_mounted(point: Path) -> str:
+    """Say what is wrong with what `unmounted` has found."""
+    return f"nothing is mounted at {point}, which /etc/fstab names"
+
+
+def bring_back(folder: Path) -> str:
+    """Say what to do about a folder that is not there and may lie on a share."""
+    return f"mount its share, or, if it was removed on purpose, make it: mkdir -p {folder}"
+
+
 def _unescape(field: bytes) -> str:
     """Mount points escape space, tab, newline and backslash as three octal digits (proc(5))."""
     for escape, char in ((b"\\040", b" "), (b"\\011", b"\t"), (b"\\012", b"\n"), (b"\\134", b"\\")):

@@ -14,7 +14,7 @@ from stemd.commands.common import ConfigPath, settings_of
 from stemd.config import find, made_by_daemon, read
 from stemd.config.written import as_toml, literal
 from stemd.model.presets import PRESETS, PURPOSES
-from stemd.mounts import filesystem
+from stemd.mounts import filesystem, not_mounted, unmounted
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -71,7 +71,11 @@ def warnings(settings: Settings) -> Iterator[str]:
 
 
 def _folders(rule: Rule, home: Path) -> list[str]:
-    return [*_inbox(rule.inbox, home), *_made_when_needed("outbox", rule.outbox)]
+    away = {folder: point for folder in (rule.inbox, rule.outbox) if (point := unmounted(folder))}
+    told = [f"{folder} is waited for: {not_mounted(point)}; run: mount {point}" for folder, point in away.items()]
+    inbox = [] if rule.inbox in away else _inbox(rule.inbox, home)
+    outbox = [] if rule.outbox in away else _made_when_needed("outbox", rule.outbox)
+    return [*told, *inbox, *outbox]
 
 
 def _inbox(inbox: Path, home: Path) -> Iterator[str]:

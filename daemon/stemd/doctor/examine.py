@@ -14,6 +14,8 @@ from stemd.doctor import folders, graphics, machine, programs, service, stores
 from stemd.doctor.actor import acting_as
 from stemd.doctor.finding import Finding, ok, problem, warning
 from stemd.errors import StemdError
+from stemd.ledger import open_for_asking
+from stemd.ledger.folders import seen
 from stemd.ledger.store import path_of
 
 if TYPE_CHECKING:
@@ -21,6 +23,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from stemd.config import Settings
+    from stemd.mounts import FileSystem
 
 _GIB = 1 << 30
 
@@ -79,10 +82,23 @@ def _folders(settings: Settings, unit: Mapping[str, str]) -> list[Finding]:
         text = f"tried as root, not as {owner}, while a share hangs"
         found.append(warning("folders", text, "once every share answers: sudo stemd doctor"))
     with acting_as(owner) if switches and not silent else contextlib.nullcontext():
+        before = _seen(settings.daemon.state_dir)
         for place in places:
             if place not in silent:
-                found += folders.check(place, settings.path.parent)
+                found += folders.check(place, settings.path.parent, before)
     return found
+
+
+def _seen(state: Path) -> Mapping[Path, FileSystem]:
+    """What the daemon remembers of its folders; nothing where no ledger can be read, which is told elsewhere."""
+    try:
+        ledger = open_for_asking(state)
+    except (StemdError, OSError):
+        return {}
+    try:
+        return seen(ledger)
+    finally:
+        ledger.close()
 
 
 def _guarded(area: str, check: Callable[[], Iterable[Finding]]) -> Iterator[Finding]:

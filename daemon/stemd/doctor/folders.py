@@ -14,13 +14,15 @@ from stemd.config import made_by_daemon
 from stemd.doctor.finding import Finding, ok, problem, warning
 from stemd.errors import StemdError
 from stemd.files import free_bytes, rename_noreplace
-from stemd.mounts import filesystem
+from stemd.ledger.folders import strayed
+from stemd.mounts import bring_back, filesystem, not_mounted, unmounted
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Sequence
+    from collections.abc import Callable, Iterator, Mapping, Sequence
     from pathlib import Path
 
     from stemd.config import Settings
+    from stemd.mounts import FileSystem
 
 _GIB = 1 << 30
 _LITTLE, _NONE = 10 * _GIB, _GIB
@@ -79,13 +81,26 @@ def _hangs(folder: Path) -> bool:
     return False
 
 
-def check(place: Place, home: Path) -> Iterator[Finding]:
-    """Try a folder, or the one that it will be made in. home: the folder of the configuration's file."""
+def check(place: Place, home: Path, before: Mapping[Path, FileSystem]) -> Iterator[Finding]:
+    """Try a folder, or the one that it will be made in.
+
+    home: the folder of the configuration's file. before: the folders that the daemon has seen, and on what.
+    """
     area, folder, judge = place
+    if point := unmounted(folder):
+        yield problem(area, f"{folder}: {not_mounted(point)}", f"run: mount {point}")
+        return
+    if folder in before and not folder.is_dir():
+        yield problem(area, f"{folder} was there before and is not now", f"{bring_back(folder)}; the rule waits for it")
+        return
     if judge is judge_inbox and not folder.is_dir() and not made_by_daemon(folder, home):
         yield problem(area, f"{folder} is not there", "mount it, or make it; the rule waits until then")
         return
     present = _present(folder)
+    disk = filesystem(folder)
+    if strayed(before.get(folder, disk), disk):
+        text = f"{folder} was on {before[folder].name} and is on {disk.name} now"
+        yield warning(area, text, "mount its share; if the folder was moved on purpose, all is well")
     yield from judge(area, str(folder) if folder == present else f"{folder}, to be made", attempt(present))
 
 

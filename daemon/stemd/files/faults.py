@@ -18,7 +18,7 @@ HELD: Final = Path("/proc/self/fd")
 
 
 class _Kind(NamedTuple):
-    """One kind of fault: {place}, {folder} and {why} are filled in."""
+    """One kind of fault: {place}, {folder} and {why} are filled in where they stand."""
 
     numbers: frozenset[int]
     code: str
@@ -53,7 +53,7 @@ _KINDS: Final = (
         }),
         "{place}-missing",
         "{folder} is not there ({why})",
-        "mount the share or create the folder; the job then resumes",
+        "mount the share, or, if the folder was removed on purpose, make it: mkdir -p {folder}; the job then resumes",
     ),
     _Kind(
         frozenset({errno.ELOOP}),
@@ -83,8 +83,9 @@ def fault_of(error: OSError, place: str, folder: Path) -> EnvironmentFault | Non
     """
     for kind in _KINDS:
         if error.errno in kind.numbers:
-            message = kind.message.format(folder=_name_of(folder), why=error.strerror)
-            return EnvironmentFault(kind.code.format(place=place), message, kind.hint)
+            name = _name_of(folder)
+            message = kind.message.format(folder=name, why=error.strerror)
+            return EnvironmentFault(kind.code.format(place=place), message, kind.hint.format(folder=name))
     return None
 
 

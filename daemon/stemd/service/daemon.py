@@ -9,22 +9,26 @@ import queue
 import signal
 import time
 from collections import deque
+from functools import partial
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
 from loguru import logger
 
-from stemd import __version__, live, notify
+from stemd import __version__, live, notify, patience
 from stemd.children import WorkerPool
 from stemd.errors import StemdError
 from stemd.inbox import Look
 from stemd.ledger import LedgerFull, Lock, arrivals, facts, jobs, open_for_writing, requests
-from stemd.model import Status, effective
+from stemd.ledger.folders import see, seen
+from stemd.model import Finished, Stage, Status, effective
+from stemd.mounts import filesystem
 from stemd.pulse import Pulse
 from stemd.results import beside
 from stemd.service import answers
 from stemd.service import live as describe
 from stemd.service.endings import Endings
-from stemd.service.folders import left_over, own_ever, prepare, remember_own, tidy
+from stemd.service.folders import left_over, make_state, own_ever, prepare, remember_own, tidy
 from stemd.service.heartbeat import Heartbeat
 from stemd.service.hooks import Called, Hooks
 from stemd.service.inboxes import Inboxes, summary
@@ -119,11 +123,12 @@ class Service:
         self._mail.put(None)
 
     def _start_up(self) -> None:
-        prepare(self.settings)
+        make_state(self.state)
         lock = Lock(self.state)
         self._exit.callback(lock.release)
         self.ledger = open_for_writing(self.state)
         self._exit.callback(self.ledger.close)
+        prepare(self.settings, self.ledger)
         remember_own(self.ledger, self.settings)
         now = time.time()
         for job in jobs.recover(self.ledger, now):
@@ -192,9 +197,9 @@ class Service:
 
     def _take_mail(self) -> None:
         """Wait for something to do, at most until the next look or tick is due, and take all that has come."""
-        patience = min(_TICK, max(0.0, self.inboxes.next_due() - time.monotonic()))
+        seconds = min(_TICK, max(0.0, self.inboxes.next_due() - time.monotonic()))
         with contextlib.suppress(queue.Empty):
-            item = self._mail.get(timeout=patience)
+            item = self._mail.get(timeout=seconds)
             while True:
                 if item is not None:
                     self._unsettled.append(item)
@@ -231,6 +236,7 @@ class Service:
         """Take in what a thread has posted. What cannot be written down yet stays first in the line."""
         match item:
             case Ended():
+                self._see_outbox(item)
                 self.endings.write_down(item)
                 self._next_plan = 0.0
             case Called():
@@ -240,7 +246,16 @@ class Service:
             case rule:
                 self.inboxes.wake(rule, time.monotonic())
 
+    def _see_outbox(self, ended: Ended) -> None:
+        """Where something was delivered, the outbox is there. Raises LedgerFull."""
+        job, rule = ended.job, self.settings.rule(ended.job.rule)
+        delivered = job.stage is Stage.DELIVER and not job.for_review and isinstance(ended.outcome, Finished)
+        if delivered and rule is not None and rule.outbox not in seen(self.ledger):
+            see(self.ledger, patience.ask({rule.outbox: partial(filesystem, rule.outbox)}))
+
     def _admit(self, seen: Look) -> None:
+        if not seen.offline:
+            see(self.ledger, {Path(os.fsdecode(seen.inbox)): seen.disk})
         settled = self.inboxes.receive(seen, time.monotonic())
         if not settled:
             return
@@ -367,7 +382,7 @@ class Service:
     def _accept(self, settings: Settings) -> None:
         if settings.daemon.state_dir != self.state:
             raise StemdError("restart", "another state_dir needs a restart", "run: systemctl restart stemd")
-        prepare(settings)
+        prepare(settings, self.ledger)
         remember_own(self.ledger, settings)
 
     def _follow_inboxes(self) -> None:

@@ -1,4 +1,4 @@
-"""The daemon's folders: made at start-up, remembered, tidied of what a dead daemon left, kept within their limit."""
+"""The daemon's folders: made at the first start, remembered, tidied of what a dead daemon left."""
 
 from __future__ import annotations
 
@@ -15,7 +15,9 @@ from stemd import patience
 from stemd.errors import StemdError
 from stemd.files import drop_tree
 from stemd.ledger import facts, jobs
+from stemd.ledger.folders import see, seen, strayed
 from stemd.model import Status
+from stemd.mounts import bring_back, filesystem, not_mounted, unmounted
 from stemd.results import REPORT, put_by
 from stemd.stages import deliver
 
@@ -23,20 +25,15 @@ if TYPE_CHECKING:
     from stemd.config import Settings
     from stemd.ledger import Ledger
     from stemd.model import Job
+    from stemd.mounts import FileSystem
 
 _OWN: Final = "own-folders"
 _STATE_MODE: Final = 0o750  # it holds copies of recordings, and the names of all
 _NUMBER: Final = re.compile("[1-9][0-9]{0,17}")  # of a job, as its folder is called
 
 
-def prepare(settings: Settings) -> None:
-    """Make the state folder, which others than its group cannot enter, and inboxes and outboxes whose parent is there.
-
-    Where even the parent is missing, a share is not mounted: a folder made then would hide below the mount. A share
-    that hangs is not waited for: the other rules' work goes on.
-    Raises StemdError "state-unusable".
-    """
-    state = settings.daemon.state_dir
+def make_state(state: Path) -> None:
+    """Make the state folder, which others than its group cannot enter. Raises StemdError "state-unusable"."""
     try:
         state.mkdir(_STATE_MODE, parents=True, exist_ok=True)
         for folder in (state / "work", state / "results", state / "models"):
@@ -46,18 +43,50 @@ def prepare(settings: Settings) -> None:
             "state-unusable", f"the state folder {state} cannot be used: {fault.strerror}",
             "set state_dir in [daemon] to a folder that this user may write",
         ) from fault  # fmt: skip
-    wanted = [folder for rule in settings.rules for folder in (rule.inbox, rule.outbox)]
-    made = patience.ask({folder: partial(_make, folder, settings.path.parent) for folder in wanted})
-    for folder in dict.fromkeys(wanted):
-        if folder not in made:
+
+
+def prepare(settings: Settings, ledger: Ledger) -> None:
+    """Make inboxes and outboxes that are new, and remember those that are there.
+
+    Where a share is not mounted, a folder made now would hide below the mount. So none is made that was there before,
+    whose parent is missing, or that lies below a mount point of /etc/fstab at which nothing is mounted. A share that
+    hangs is not waited for: the other rules' work goes on.
+    Raises LedgerFull.
+    """
+    wanted = dict.fromkeys(folder for rule in settings.rules for folder in (rule.inbox, rule.outbox))
+    before, home = seen(ledger), settings.path.parent
+    there = patience.ask(
+        {
+            folder: partial(_ready, folder, new=folder not in before, parents=folder.is_relative_to(home))
+            for folder in wanted
+        }
+    )
+    for folder in wanted:
+        if folder not in there:
             logger.warning("the folder {} does not answer, its share may hang; what needs it waits", folder)
+    disks = {folder: disk for folder, disk in there.items() if disk is not None}
+    for folder, disk in disks.items():
+        if strayed(before.get(folder, disk), disk):
+            was, now = before[folder].name, disk.name
+            logger.warning("the folder {} was on {} and is on {} now: is its share mounted?", folder, was, now)
+    see(ledger, disks)
 
 
-def _make(folder: Path, home: Path) -> None:
+def _ready(folder: Path, *, new: bool, parents: bool) -> FileSystem | None:
+    """Make a folder if it is new; gives what it lies on, None if it cannot be used. parents: make those too."""
+    if point := unmounted(folder):
+        logger.warning("the folder {} is waited for: {}; run: mount {}", folder, not_mounted(point), point)
+        return None
     try:
-        folder.mkdir(parents=folder.is_relative_to(home), exist_ok=True)
+        if new:
+            folder.mkdir(parents=parents, exist_ok=True)
+        elif not folder.exists():
+            logger.warning("the folder {} was there before and is not now; {}", folder, bring_back(folder))
+            return None
     except OSError as fault:
         logger.warning("the folder {} is not there and cannot be made: {}", folder, fault.strerror)
+        return None
+    return filesystem(folder)
 
 
 def own_ever(ledger: Ledger) -> frozenset[Path]:

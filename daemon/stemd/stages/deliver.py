@@ -20,6 +20,7 @@ from stemd.files.publish import Item, Shelf, abandon, publish, resume
 from stemd.formats import stem_file
 from stemd.formats.manifest import manifest, text_of
 from stemd.model import Artifact, Finished, Mix, Retry
+from stemd.mounts import not_mounted, unmounted
 from stemd.stages import companions, copies
 
 if TYPE_CHECKING:
@@ -98,6 +99,10 @@ def _shelf(work: Work, what: str) -> Shelf:
     folder = work.rule.review if what == "review" else work.rule.outbox
     if what == "review":
         copies.make_folder(work)
+    elif point := unmounted(folder):
+        raise EnvironmentFault(
+            "outbox-missing", f"{folder}: {not_mounted(point)}", f"run: mount {point}; the job then resumes"
+        )
     return Shelf(folder, work.folder / JOURNALS[what], work.job.id, what, work.stop)
 
 
