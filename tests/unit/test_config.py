@@ -286,6 +286,13 @@ def test_local_models_may_have_stems_that_nobody_knows(config):
         (RULE.replace('"a"', '""'), "rule[0].name", "not empty"),
         (RULE.replace("outbox", "# outbox"), 'rule[0] "a"', "lacks outbox"),
         (RULE.replace('"out"', '"~nobody-has-this-name/out"'), 'rule[0] "a".outbox', "home"),
+        (RULE.replace('"in"', '"smb://nas/in"'), 'rule[0] "a".inbox', "is an address"),
+        (RULE.replace('"in"', '"nas.local:/in"'), 'rule[0] "a".inbox', "is an address"),
+        (RULE.replace('"out"', "'\\\\nas\\out'"), 'rule[0] "a".outbox', "where it is mounted"),
+        (RULE.replace('"out"', '"//nas/out"'), 'rule[0] "a".outbox', "is an address"),
+        (RULE.replace('"out"', '"C:/Music"'), 'rule[0] "a".outbox', "is an address"),
+        (RULE.replace('"out"', r"'C:\Music'"), 'rule[0] "a".outbox', "is an address"),
+        (RULE + 'archive = "file:///srv/done"', 'rule[0] "a".archive', "is an address"),
         (RULE.replace('"out"', r'"o\u0000ut"'), 'rule[0] "a".outbox', "no folder"),
     ],
 )

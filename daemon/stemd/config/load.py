@@ -139,7 +139,7 @@ def _folders(daemon: dict[str, Any], base: Path) -> list[Mistake]:
         try:
             daemon[key] = tables.absolute(daemon[key], base)
         except ValueError as error:
-            mistakes.append((("daemon", key), str(error), "write the path of a folder"))
+            mistakes.append((("daemon", key), str(error), tables.FOLDER))
             del daemon[key]
     return mistakes
 

@@ -118,7 +118,7 @@ def _table(
         try:
             values[key] = tables.absolute(values[key], base)
         except ValueError as error:
-            mistakes.append(((*place, key), str(error), "write the path of a folder"))
+            mistakes.append(((*place, key), str(error), tables.FOLDER))
             del values[key]
     return values, mistakes
 

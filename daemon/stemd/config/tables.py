@@ -6,6 +6,7 @@ stands, all of them are told at once, and one bad key does not hide another.
 
 from __future__ import annotations
 
+import re
 from dataclasses import fields, is_dataclass
 from functools import cache
 from pathlib import Path
@@ -22,6 +23,12 @@ if TYPE_CHECKING:
 
 Mistake: TypeAlias = tuple[Place, str, str]
 """Where, what is wrong, what to write instead."""
+
+FOLDER = 'write the path of a folder; of a share, where it is mounted: "/srv/nas/in"'
+"""What to do about a path that `absolute` refuses."""
+
+_ADDRESS = re.compile(r"[A-Za-z][\w+.-]*:[/\\]|\\\\|//")
+"""How shares are written elsewhere: smb://nas/in (a Path has one stroke), nas:/in, C:/in, \\\\nas\\in, //nas/in."""
 
 _STRICT = ConfigDict(strict=True, allow_inf_nan=False)
 
@@ -57,6 +64,9 @@ def nested(kind: type, key: str) -> type:
 
 def absolute(path: Path, base: Path) -> Path:
     """Make a path absolute: `~` is the home folder, other paths begin at `base`. ValueError says what is wrong."""
+    if _ADDRESS.match(str(path)):
+        message = "is an address, not a folder of this machine"
+        raise ValueError(message)
     if "\0" in str(path) or not str(path).strip() or path == Path():
         message = "names no folder"
         raise ValueError(message)
