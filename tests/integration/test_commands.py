@@ -94,6 +94,54 @@ def test_models_are_looked_for_where_the_configuration_says(tmp_path, words):
     assert refusal(*words, "-c", wrong).code == "config"
 
 
+@pytest.fixture
+def known(config, tmp_path, monkeypatch):
+    """A ledger that knows some files; the commands are given outside every inbox."""
+    ledger = open_for_writing(tmp_path / "state")
+    for name in (b"song.wav", b"Best/01.wav", b"Best/02.wav", b"Live/01.wav", b"song.wav"):
+        path = os.fsencode(tmp_path / "in") + b"/" + name
+        jobs.admit(ledger, [(Arrival("a", path, Stat(1, 2, time.time_ns())), name)], 1.0)
+    ledger.close()
+    monkeypatch.chdir(tmp_path)
+    return config
+
+
+@pytest.mark.parametrize("given, job", [("song.wav", 5), ("02.wav", 3), ("Best/01.wav", 2), ("./Live/01.wav", 4)])
+def test_a_file_is_known_by_its_name_alone(known, given, job):
+    assert f"job {job})" in run("why", given, "-c", known).output.splitlines()[0]
+
+
+def test_a_name_that_several_files_have_is_asked_back(known):
+    told = refusal("why", "01.wav", "-c", known)
+    assert told.message == "01.wav may be Best/01.wav (rule a, job 2), Live/01.wav (rule a, job 4)"
+    assert refusal("why", "1.wav", "-c", known).code == "no-such-job"
+
+
+@pytest.mark.parametrize(
+    "name, words",
+    [
+        ("song.crdownload", "is left alone: what is named *.crdownload is"),
+        ("Thumbs.db", "named Thumbs.db"),
+        (".hidden/song.wav", "named .* is"),
+        ("song.aiff", 'exclude of rule "a"'),
+        ("song.lrc", "comes along with"),
+        ("song.wav.ready", "a marker"),
+        ("Best/cover.jpg", "its album"),
+        ("_done/01.wav", "for what is done"),
+        ("new.wav", "is taken once it has settled"),
+        (".trash", "named .* is"),
+        ("Best", "no recording but an album: 0 of 2 done"),
+        ("New", "nothing in this folder is taken yet"),
+    ],
+)
+def test_a_file_that_is_no_job_is_told_why(known, tmp_path, name, words):
+    path = tmp_path / "in" / name
+    path.parent.mkdir(exist_ok=True)
+    path.mkdir() if name in {"Best", "New", ".trash"} else path.touch()
+    told = refusal("why", path, "-c", known)
+    assert (told.code, words in told.message) == ("no-such-job", True), told.message
+
+
 def leaves(command, *above):
     inside = getattr(command, "commands", None)
     if inside is None:

@@ -12,7 +12,7 @@ from surroundings import RULE, TOP, record
 from workers import FakeWorkers
 
 from stemd import patience
-from stemd.commands.common import find_job
+from stemd.commands.lookup import find_job
 from stemd.config import load
 from stemd.doctor import folders
 from stemd.doctor.examine import examine

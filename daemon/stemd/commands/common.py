@@ -1,4 +1,4 @@
-"""What most commands need: the settings, the ledger, a job by number or file, and words for people."""
+"""What most commands need: the settings, the ledger, requests, and words for people."""
 
 from __future__ import annotations
 
@@ -6,21 +6,18 @@ import contextlib
 import getpass
 import os
 import time
-from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Final
 
 import typer
 
-from stemd import patience
+from stemd.commands.lookup import find_job
 from stemd.config import Settings, find, load
 from stemd.errors import StemdError
-from stemd.ledger import Ledger, jobs, locked, open_for_asking, requests
+from stemd.ledger import Ledger, locked, open_for_asking, requests
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
-
-    from stemd.model import Job
 
 
 def _or_before_the_command(context: typer.Context, option: Path | None) -> Path | None:
@@ -35,7 +32,6 @@ AsJson = Annotated[bool, typer.Option("--json", help="Print JSON.")]
 
 _ANSWER_WITHIN: Final = 15.0
 _LOOK: Final = 0.1
-_DIGITS: Final = 18  # of a number that the ledger can hold
 
 
 def settings_of(config: Path | None) -> Settings:
@@ -52,41 +48,6 @@ def ledger_of(config: Path | None) -> Iterator[tuple[Settings, Ledger]]:
         yield settings, ledger
     finally:
         ledger.close()
-
-
-def find_job(settings: Settings, ledger: Ledger, given: str) -> Job:
-    """Find a job by its number, or the last one of a file, whichever links lead to it.
-
-    Raises StemdError "no-such-job".
-    """
-    if given.isdecimal() and len(given) <= _DIGITS and not Path(given).exists():
-        return jobs.get(ledger, int(given))
-    path = Path(os.path.abspath(given))  # noqa: PTH100 - never resolve links
-    for spelling in _spellings(settings, path):
-        if found := jobs.by_path(ledger, os.fsencode(spelling)):
-            return found[-1]
-    raise StemdError(
-        "no-such-job", f"the ledger knows nothing of {given}",
-        "it may still be settling, be ignored by its name, or lie in no inbox; see: stemd status",
-    )  # fmt: skip
-
-
-def _spellings(settings: Settings, path: Path) -> Iterator[Path]:
-    """Give a path as it is, then as it begins with each folder of the configuration that links have it lie in.
-
-    A link in its last place is not followed: it is another file.
-    """
-    yield path
-    folders = [
-        folder
-        for rule in settings.rules
-        for folder in (rule.inbox, rule.outbox, rule.review, rule.failed, rule.archive)
-    ]
-    real = patience.ask({folder: partial(os.path.realpath, folder) for folder in (path.parent, *folders)})
-    parent = Path(real.get(path.parent, path.parent))
-    for folder in folders:
-        if folder in real and parent.is_relative_to(real[folder]):
-            yield folder / parent.relative_to(real[folder]) / path.name
 
 
 def ask(config: Path | None, verb: str, job: str | None = None, details: dict[str, Any] | None = None) -> str:

@@ -8,7 +8,8 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from stemd.commands.ask import JobOrPath
-from stemd.commands.common import AsJson, ConfigPath, ask, clock, find_job, ledger_of
+from stemd.commands.common import AsJson, ConfigPath, ask, clock, ledger_of
+from stemd.commands.lookup import find_job
 from stemd.commands.models import asked as ask_engine
 from stemd.errors import StemdError
 from stemd.files.names import readable

@@ -8,7 +8,8 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from stemd.commands.common import AsJson, ConfigPath, clock, find_job, held_up, ledger_of, span
+from stemd.commands.common import AsJson, ConfigPath, clock, held_up, ledger_of, span
+from stemd.commands.lookup import find_job
 from stemd.files.names import readable
 from stemd.ledger import albums
 from stemd.ledger import jobs as job_rows

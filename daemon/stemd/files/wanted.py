@@ -52,6 +52,21 @@ def wanted(name: bytes, rule: Rule) -> bool:
     return matches(rule.include) and not matches(rule.exclude)
 
 
+def left_alone(name: bytes, rule: Rule) -> str:
+    """Say why a file or folder in the rule's inbox is taken for no recording; "" if it is. name: as in `wanted`."""
+    parts = [os.fsdecode(part).lower() for part in name.split(b"/")]
+    for pattern in IGNORED:
+        if any(fnmatch.fnmatchcase(part, pattern.lower()) for part in parts):
+            return f"what is named {pattern} is hidden, unfinished or a system's own"
+    if kind_of(parts[-1]):
+        return "it comes along with the recording beside it"
+    if is_marker(name):
+        return "it is a marker of a recording"
+    if is_paper(name):
+        return "it belongs to its album, but is no sound"
+    return "" if wanted(name, rule) else f'include and exclude of rule "{rule.name}" leave it out'
+
+
 def is_shared(companion: Path, recording: Path, name: bytes, rule: Rule) -> bool:
     """Whether a companion beside a recording belongs to another one there too. name: the recording's, below the inbox.
 

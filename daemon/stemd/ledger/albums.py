@@ -71,6 +71,13 @@ def album(ledger: Ledger, job: Job) -> Album | None:
     return next((each for each in found if each.folder == folder), None)
 
 
+def latest(ledger: Ledger, rule: str, folder: bytes) -> Album | None:
+    """Find the album of a folder in a rule's inbox, the last of several; None if nothing in it was taken."""
+    table = ledger.job
+    found = _counted(ledger, (table.rule == rule) & _in_folder(table) & (_folder(table) == folder))
+    return found[-1] if found else None
+
+
 def ages(ledger: Ledger, rule: str) -> Mapping[bytes, float]:
     """Give the age of each album of a rule that is at work: tracks that come late have it, too."""
     table = ledger.job

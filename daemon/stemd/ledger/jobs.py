@@ -325,6 +325,13 @@ def by_path(ledger: Ledger, path: bytes) -> list[Job]:
     return [_job(row) for row in rows(query)]
 
 
+def by_name(ledger: Ledger, name: bytes) -> list[Job]:
+    """Find jobs by their names below the inbox, with or without the folders before them; oldest first."""
+    table, ending = ledger.job, b"/" + name
+    same = (table.name == name) | (fn.SUBSTR(table.name, -len(ending)) == ending)
+    return [_job(row) for row in rows(table.select().where(same).order_by(table.id))]
+
+
 def counts(ledger: Ledger) -> dict[Status, int]:
     """How many jobs there are in each status."""
     table = ledger.job
