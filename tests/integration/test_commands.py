@@ -83,6 +83,17 @@ def test_what_the_rule_takes_is_submitted(config, tmp_path):
     assert [path.name for path in (tmp_path / "in").iterdir()] == ["song.wav"]
 
 
+def test_what_finds_no_inbox_is_to_be_submitted_again(config, tmp_path):
+    (tmp_path / "song.wav").write_bytes(b"sound")
+    (tmp_path / "in").rmdir()
+    told = refusal("submit", tmp_path / "song.wav", "-r", "a", "-c", config)
+    assert told.code == "inbox-missing"
+    assert told.hint.endswith(f"make it: mkdir -p {tmp_path}/in; then submit it again")
+    (tmp_path / "state/ledger.sqlite3").unlink()
+    told = refusal("submit", tmp_path / "song.wav", "-r", "a", "-c", config)
+    assert told.hint == "start the daemon once: stemd run; then submit it again"
+
+
 @pytest.mark.parametrize(
     "words", [("models", "list"), ("models", "fetch"), ("models", "verify"), ("separate", "x.wav", "-o", "y")]
 )

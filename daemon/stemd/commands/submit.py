@@ -4,17 +4,22 @@ from __future__ import annotations
 
 import os
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from stemd.commands.common import ConfigPath, settings_of
-from stemd.errors import StemdError
+from stemd.config import made_by_daemon
+from stemd.errors import EnvironmentFault, StemdError
 from stemd.files import copy_hashing, rename_noreplace, sync_folder
 from stemd.files.marker import set_ready
 from stemd.files.names import numbered, readable
 from stemd.files.wanted import ignored, wanted
+from stemd.ledger.store import path_of
 from stemd.model import Rule
+
+if TYPE_CHECKING:
+    from stemd.config import Settings
 
 
 def submit(
@@ -29,11 +34,22 @@ def submit(
         names = ", ".join(known.name for known in settings.rules)
         raise StemdError("no-such-rule", f'there is no rule "{rule}"', f"the rules are: {names}")
     check_name(file.name, found)
-    placed = place(file, found.inbox)
+    try:
+        placed = place(file, found.inbox)
+    except EnvironmentFault as fault:
+        raise StemdError(fault.code, fault.message, _advice(fault, settings, found.inbox)) from fault
     if found.ready == "marker":
         set_ready(placed)
     when = "at once" if found.ready == "marker" else "once it has settled"
     typer.echo(f"{readable(str(placed))}: it is taken {when}; follow it with: stemd why")
+
+
+def _advice(fault: EnvironmentFault, settings: Settings, inbox: Path) -> str:
+    """Say what to do: there is no job that resumes, and before its first start the daemon has made no inbox."""
+    first = not path_of(settings.daemon.state_dir).exists() and made_by_daemon(inbox, settings.path.parent)
+    if fault.code == "inbox-missing" and first:
+        return "start the daemon once: stemd run; then submit it again"
+    return f"{fault.hint.rpartition('; ')[0]}; then submit it again"
 
 
 def check_name(name: str, rule: Rule) -> None:
