@@ -155,7 +155,8 @@ def _machine(schedule: dict[str, Any], resources: dict[str, Any]) -> list[Mistak
     device = resources.get("device", "auto")
     kind, _, number = device.partition(":")
     if device not in {"auto", "cpu", "cuda"} and not (kind == "cuda" and number.isascii() and number.isdecimal()):
-        suggestion = did_you_mean(device, ("auto", "cpu", "cuda"), 'write "auto", "cpu", "cuda" or "cuda:1"')
+        meant, known = device.lower().replace("gpu", "cuda"), ("auto", "cpu", "cuda", "cuda:1")
+        suggestion = did_you_mean(meant, known, 'write "auto", "cpu", "cuda" or "cuda:1"')
         mistakes.append((("resources", "device"), f"{shown(device)} is no device", suggestion))
     return mistakes
 
