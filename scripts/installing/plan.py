@@ -160,6 +160,15 @@ def _folders() -> list[str]:
     return [*told, *filter(None, [_state()])]
 
 
+def _away() -> set[str]:
+    """Ask the installed stemd which folders lie below a mount point of /etc/fstab with nothing mounted there."""
+    told = _configured(
+        "from stemd.mounts import unmounted; folders = (f for r in settings.rules for f in "
+        "(r.inbox, r.outbox, *r.own_folders)); answer = [str(f) for f in folders if unmounted(f)]"
+    )
+    return set(told or ())
+
+
 def _state() -> str:
     """The state folder; "" where it lies in the one that the units themselves open."""
     told = str(_configured("answer = str(settings.daemon.state_dir)") or STATE)
@@ -182,13 +191,13 @@ def _copy_ledger() -> None:
 
 
 def _make_folders() -> None:
-    """The sandboxed service cannot. Where even the parent is missing a share is not mounted, and nothing is made.
+    """The sandboxed service cannot. Where no parent is there, or fstab says so, a share is not mounted: none is made.
 
     A folder that is there keeps its owner and rights; the doctor says if they do not do.
     """
-    state = _state()
+    state, away = _state(), _away()
     for folder in map(Path, _folders()):
-        if folder.parent.is_dir() and not folder.exists():
+        if str(folder) not in away and folder.parent.is_dir() and not folder.exists():
             folder.mkdir()
             shutil.chown(folder, "stemd", "stemd")
             folder.chmod(0o750 if str(folder) == state else 0o2775)

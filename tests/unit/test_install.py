@@ -286,6 +286,16 @@ def test_a_missing_state_folder_is_made_for_the_service_alone(units, tmp_path, m
     assert (tmp_path / "state").stat().st_mode & 0o7777 == 0o750
 
 
+def test_nothing_is_made_where_a_share_is_not_mounted(units, tmp_path, monkeypatch):
+    monkeypatch.setattr(plan.shutil, "chown", lambda *_: None)
+    plan.CONFIG.write_text(RULE.format(home=tmp_path))
+    assert plan._away() == set()
+    monkeypatch.setattr(plan, "_away", lambda: {f"{tmp_path}/out"})
+    plan._make_folders()
+    assert (tmp_path / "in").is_dir()
+    assert not (tmp_path / "out").exists()
+
+
 def test_uninstalling_takes_the_drop_ins_away_but_not_those_of_others(units):
     plan.CONFIG.write_text('[daemon]\nstate_dir = "/data/stemd"\n' + RULE.format(home="/home/eng"))
     plan._open_folders()
