@@ -58,19 +58,31 @@ def filesystem(path: Path, mountinfo: Path = Path("/proc/self/mountinfo")) -> Fi
 def unmounted(
     path: Path, fstab: Path = Path("/etc/fstab"), mountinfo: Path = Path("/proc/self/mountinfo")
 ) -> Path | None:
-    """Find the mount point of fstab that `path` is or lies below, and at which nothing is mounted; None if all is well.
+    """Find the mount point of fstab that `path` is or lies below, where its file system is not; None if all is well.
 
+    What is mounted further below will do: a sandbox may have no more of a share than the folder itself.
     Looks at nothing beside `path`: another share may hang. A machine without fstab has no such mount point.
     """
     try:
         lines = [line.split() for line in fstab.read_bytes().splitlines() if not line.lstrip().startswith(b"#")]
     except OSError:
         return None
-    named = {_unescape(fields[1]) for fields in lines if len(fields) > 1}
-    mounted = {_unescape(line.split(b" ")[4]) for line in mountinfo.read_bytes().splitlines()}
-    real = Path(os.path.realpath(path))
-    above = [place for place in (path, *path.parents, real, *real.parents) if str(place) in named - {"/"}]
-    return next((place for place in above if os.path.realpath(place) not in mounted), None)
+    promised = {Path(os.path.normpath(_unescape(line[1]))): os.fsdecode(line[2]) for line in lines if len(line) > 2}  # noqa: PLR2004
+    promised.pop(Path("/"), None)
+    here = filesystem(path, mountinfo)
+    for spelling in (path, Path(os.path.realpath(path))):
+        point = next((place for place in (spelling, *spelling.parents) if place in promised), None)
+        if point is not None and not _holds(here, point, promised[point]):
+            return point
+    return None
+
+
+def _holds(here: FileSystem, point: Path, promised: str) -> bool:
+    """Whether `here` may be what fstab promises at a mount point, or lies in it."""
+    if not here.mount_point.is_relative_to(os.path.realpath(point)):
+        return False  # a folder of a disk mounted above
+    local = not here.network and not here.name.startswith(("fuse", "autofs"))
+    return not (local and FileSystem(promised, point).network)  # a sandbox mounts the bare folder onto itself
 
 
 def not_mounted(point: Path) -> str:

@@ -35,3 +35,24 @@ def test_a_link_into_a_share_is_followed_and_a_machine_without_fstab_has_none(ta
     (tmp_path / "link").symlink_to("/srv/b/in")
     assert unmounted(tmp_path / "link/new", *tables) == Path("/srv/b")
     assert unmounted(Path("/srv/b"), tmp_path / "none", tables[1]) is None
+
+
+@pytest.mark.parametrize(
+    "fstab, mounts, path, point",
+    [
+        ("//nas/a /home/anna/nas cifs", "/home/anna/nas/in cifs", "/home/anna/nas/in", None),  # BindPaths=
+        ("//nas/a /srv/in cifs", "/srv/in ext4", "/srv/in", "/srv/in"),  # ReadWritePaths=, nothing mounted
+        ("//nas/a /srv/in cifs", "/srv/in ext4\n/srv/in cifs", "/srv/in", None),
+        ("/dev/sdb /mnt auto nofail", "/mnt/nas cifs", "/mnt/nas/in", None),
+        ("/dev/sdb /mnt auto nofail", "/srv ext4", "/mnt/in", "/mnt"),
+        ("nas:/v /srv/nas/ nfs", "/srv ext4", "/srv/nas/in", "/srv/nas"),
+        ("nas:/v /srv/nas nfs", "/srv/nas nfs4", "/srv/nas/in", None),
+        ("nas:/v /srv/nas nfs x-systemd.automount", "/srv/nas autofs", "/srv/nas/in", None),
+        ("/dev/sdb /media/disk ntfs", "/media/disk fuseblk", "/media/disk/in", None),
+    ],
+)
+def test_what_is_mounted_is_what_fstab_names(tmp_path, fstab, mounts, path, point):
+    (tmp_path / "fstab").write_text(f"{fstab} 0 0\n")
+    lines = (line.split() for line in ("/ ext4", *mounts.splitlines()))
+    (tmp_path / "mountinfo").write_text("".join(f"30 22 0:40 / {at} rw - {kind} x rw\n" for at, kind in lines))
+    assert unmounted(Path(path), tmp_path / "fstab", tmp_path / "mountinfo") == (Path(point) if point else None)
