@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import shutil
 import subprocess
@@ -106,6 +107,22 @@ def test_a_file_system_without_rights_is_moved_to(
         monkeypatch.setattr(os, call, refuse)
     move(song, archive / "song.wav", 7, journal)
     assert (archive / "song.wav").stat().st_mtime_ns == TIMES[1]
+
+
+def test_a_copy_that_cannot_have_its_owner_may_be_read_by_its_group(
+    song: Path, archive: Path, journal: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    song.chmod(0o600)
+    really = os.fchown
+
+    def fchown(descriptor: int, user: int, group: int) -> None:
+        if user != -1:
+            raise PermissionError(errno.EPERM, os.strerror(errno.EPERM))
+        really(descriptor, user, group)
+
+    monkeypatch.setattr(os, "fchown", fchown)
+    move(song, archive / "song.wav", 7, journal)
+    assert (archive / "song.wav").stat().st_mode & 0o777 == 0o660
 
 
 def test_what_is_saved_under_the_name_meanwhile_stays(song: Path, archive: Path, journal: Path) -> None:

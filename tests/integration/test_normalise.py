@@ -205,6 +205,18 @@ def test_samples_that_are_no_sound_are_silent_and_counted_before_resampling(
     assert np.count_nonzero(np.abs(left - wanted)[2000:-2000] > 0.01) < 60
 
 
+@pytest.mark.parametrize("rate", [44100, 48000])
+@pytest.mark.parametrize("scale", [2.0**23, 2.0**31])
+@pytest.mark.parametrize("level", [0.5, 0.03])
+def test_whole_numbers_written_as_floats_are_no_recording(
+    studio: Studio, tmp_path: Path, rate: int, scale: float, level: float
+) -> None:
+    sound = level * scale * np.random.default_rng(1).standard_normal((2, rate))
+    with wav.Writer(tmp_path / "scaled.wav", rate, 2) as writer:
+        writer.write(sound.astype(np.float32))
+    assert refused(studio, tmp_path / "scaled.wav").code == "damaged"
+
+
 LATE = {
     "late.mkv": ("-c:v", "mpeg4", "-c:a", "flac"),
     "late.webm": ("-c:v", "libvpx", "-deadline", "realtime", "-cpu-used", "8", "-c:a", "libvorbis"),

@@ -114,15 +114,21 @@ def _remove(source: Path, copied: os.stat_result) -> None:
 
 
 def _make_like(copy: Path, info: os.stat_result) -> None:
-    """Give a copy the times of its original, and its owner, group and rights as far as user and file system can."""
+    """Give a copy the times of its original, and its owner, group and rights as far as user and file system can.
+
+    Where it cannot have the owner, its group may do what the owner could.
+    """
     descriptor = open_regular(copy)
     try:
         with contextlib.suppress(OSError):
             os.fchown(descriptor, -1, info.st_gid)
-        with contextlib.suppress(OSError):
+        rights = stat.S_IMODE(info.st_mode) & 0o777
+        try:
             os.fchown(descriptor, info.st_uid, -1)
+        except OSError:
+            rights |= (rights & 0o600) >> 3  # its owner may be a member of its group
         with contextlib.suppress(OSError):
-            os.fchmod(descriptor, stat.S_IMODE(info.st_mode) & 0o777)
+            os.fchmod(descriptor, rights)
         os.utime(descriptor, ns=(info.st_atime_ns, info.st_mtime_ns))
     finally:
         os.close(descriptor)

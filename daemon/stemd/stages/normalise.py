@@ -44,6 +44,9 @@ times as long as decoding does."""
 _FILL: Final = "aresample=async=1:min_hard_comp=0.015"
 """Silence where time stamps leave a gap, so that what follows stays beside its picture. A lost packet is 20 ms."""
 _HOLE: Final = (1.0, 0.02)  # seconds, or part of the whole, that may be unreadable in the middle
+_UNSOUND: Final = 0.01  # part of the samples that may be no sound
+_OTHER_SCALE: Final = 1000.0
+"""Deviation that no float recording has, but one of whole numbers that were written as they are."""
 
 
 def run(work: Work) -> Outcome:
@@ -199,7 +202,10 @@ def _damage(work: Work, file: Path, source: Source, done: dict[str, Any], name: 
             raise StemdError("damaged", f"{name} is damaged: {damage}", "copy it again, or export it as WAV or FLAC")
         return f"{damage} and are silent now" if gap else damage
     if done["invalid"]:
-        return f"{done['invalid']} samples were no sound (no numbers, or far too loud) and are silent now"
+        unsound = f"{done['invalid']} samples were no sound (no numbers, or far too loud)"
+        if done["invalid"] > _UNSOUND * done["source_frames"] * source.channels or done["deviation"] > _OTHER_SCALE:
+            raise StemdError("damaged", f"{name} is damaged: {unsound}", "export it as FLAC, or with 1 as full scale")
+        return f"{unsound} and are silent now"
     return f"the decoder met damage {done['holes']} times" if done["holes"] else ""
 
 
