@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from stemd.model import Rule
 
 
-_OF_ONE_FILE: Final = frozenset({errno.EACCES, errno.EPERM, errno.ENAMETOOLONG, errno.EIO, errno.ELOOP})
+_OF_ONE_FILE: Final = frozenset({errno.EACCES, errno.EPERM, errno.ENAMETOOLONG, errno.ELOOP})
 """What says nothing of the inbox: it may still be there."""
 
 ALBUM_PATIENCE: Final = 600.0

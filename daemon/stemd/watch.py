@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import time
 from typing import TYPE_CHECKING, Final
 
@@ -18,6 +19,9 @@ if TYPE_CHECKING:
 
 RETRY: Final = 600.0
 """Seconds for which nothing new is watched after the machine has refused to."""
+
+_LIMITS: Final = frozenset({errno.ENOSPC, errno.EMFILE, errno.ENFILE, errno.ENOMEM})
+"""What the machine refuses to all: fs.inotify.max_user_watches, max_user_instances and their like."""
 
 _TELLING = frozenset({"created", "moved", "modified", "closed"})
 
@@ -51,8 +55,9 @@ class Watch:
             return self._refusal
         try:
             watch = self._running().schedule(_Waker(rule, self._wake), str(inbox), recursive=True)
-        except OSError as fault:  # ENOSPC: fs.inotify.max_user_watches; EMFILE: max_user_instances
-            return self._refuse(f"no events ({fault.strerror or fault}); see /proc/sys/fs/inotify")
+        except OSError as fault:
+            told = f"no events ({fault.strerror or fault})"
+            return self._refuse(f"{told}; see /proc/sys/fs/inotify") if fault.errno in _LIMITS else told
         except RuntimeError as fault:  # no thread left: what was begun ends only together with its observer
             self.close()
             return self._refuse(f"no events ({fault}); raise TasksMax= of the service")

@@ -42,9 +42,11 @@ def woken():
 
 @pytest.fixture
 def watch(woken):
+    threads = threading.active_count()
     made = Watch(woken.append)
     yield made
     made.close()
+    wait_for(lambda: threading.active_count() <= threads)  # another test counts them
 
 
 def refused(number, tries):
@@ -140,6 +142,11 @@ def test_a_limit_of_the_kernel_leaks_nothing_and_is_met_again_rarely(
     assert followed(watch, tmp_path / "songs") == ""
     (tmp_path / "songs/new.wav").touch()
     wait_for(lambda: woken)
+
+
+def test_the_fault_of_one_inbox_keeps_no_other_from_being_watched(tmp_path, watch):
+    assert "No such file" in watch.follow("gone", tmp_path / "gone", (1, 1), filesystem(tmp_path))
+    assert followed(watch, tmp_path / "songs") == ""
 
 
 def test_without_a_thread_to_spare_nothing_is_watched_until_later(tmp_path, watch, clock, monkeypatch):
