@@ -174,6 +174,13 @@ def test_a_sender_who_asked_with_a_marker_is_answered(studio, inbox):
     assert sorted(path.name for path in (inbox / "a").iterdir()) == []
 
 
+def test_a_source_that_is_kept_needs_no_inbox_any_more(studio, inbox):
+    work = taken(studio, saved(inbox))
+    work = replace(work, rule=replace(work.rule, source="keep"))
+    inbox.rename(studio.root / "unmounted")
+    assert retire.run(work) == Finished(note="the source stays in the inbox")
+
+
 @pytest.mark.parametrize("kept", ["keep", "delete"])
 def test_the_marker_goes_whatever_becomes_of_the_source(studio, inbox, kept):
     source, marker = saved(inbox), saved(inbox, "song.wav.ready", b"")

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Final
 from stemd import patience
 from stemd.errors import StemdError
 from stemd.files.names import readable
-from stemd.files.wanted import ignored, left_alone
+from stemd.files.wanted import ignored, left_alone, role
 from stemd.ledger import albums, jobs
 from stemd.model.album import album_of
 
@@ -79,9 +79,12 @@ def _mode(path: Path) -> int:
 def _not_taken(ledger: Ledger, rule: Rule, path: Path, mode: int) -> StemdError:
     """Say why what lies in an inbox is no job. mode: of the file, as lstat tells."""
     name, shown = os.fsencode(path.relative_to(rule.inbox)), readable(str(path))
-    if any(path.is_relative_to(folder) for folder in rule.own_folders):
-        why = "it lies in a folder for review, for what failed or for what is done"
-    elif stat.S_ISLNK(mode):
+    own = any(path.is_relative_to(folder) for folder in rule.own_folders)
+    if part := "is what stemd has put there" if own else role(name):
+        return StemdError(
+            "no-such-job", f"{shown} {part}", "name the recording, or its job's number; see: stemd jobs"
+        )  # fmt: skip
+    if stat.S_ISLNK(mode):
         why = "it is a symbolic link, which is not followed"
     elif stat.S_ISDIR(mode) and not any(map(ignored, name.split(b"/"))):
         return _folder(ledger, rule, album_of(name + b"/"), shown)

@@ -52,18 +52,21 @@ def wanted(name: bytes, rule: Rule) -> bool:
     return matches(rule.include) and not matches(rule.exclude)
 
 
+def role(name: bytes) -> str:
+    """Say what a file is beside a recording; "" if it may be one itself. name: as in `wanted`."""
+    if kind_of(os.fsdecode(name).lower().rpartition("/")[2]):
+        return "goes along with the recording beside it"
+    if is_marker(name):
+        return "is a marker of the recording beside it"
+    return "belongs to its album, but is no sound" if is_paper(name) else ""
+
+
 def left_alone(name: bytes, rule: Rule) -> str:
     """Say why a file or folder in the rule's inbox is taken for no recording; "" if it is. name: as in `wanted`."""
     parts = [os.fsdecode(part).lower() for part in name.split(b"/")]
     for pattern in IGNORED:
         if any(fnmatch.fnmatchcase(part, pattern.lower()) for part in parts):
             return f"what is named {pattern} is hidden, unfinished or a system's own"
-    if kind_of(parts[-1]):
-        return "it comes along with the recording beside it"
-    if is_marker(name):
-        return "it is a marker of a recording"
-    if is_paper(name):
-        return "it belongs to its album, but is no sound"
     return "" if wanted(name, rule) else f'include and exclude of rule "{rule.name}" leave it out'
 
 

@@ -43,11 +43,14 @@ def run(work: Work) -> Outcome:
     Raises EnvironmentFault when the inbox cannot be reached, or the archive, the failed or the review folder cannot be
     written, Stopping.
     """
-    with _held(work, _path_of(work.job)) as source:
-        if work.rule.ready == "marker" and _is_what_was_taken(work, source):
+    job, rule = work.job, work.rule
+    if rule.source == "keep" and rule.ready != "marker" and not job.failing and job.twin is None:
+        return Finished(note=_because(job, "the source stays in the inbox"))
+    with _held(work, _path_of(job)) as source:
+        if rule.ready == "marker" and _is_what_was_taken(work, source):
             marker.take_away(source)
         outcome = _retired(work, source)
-    if work.rule.ready == "marker":
+    if rule.ready == "marker":
         _answer(work)
     return outcome
 
