@@ -383,6 +383,46 @@ def test_unfinished_work_that_somebody_deletes_is_written_anew(
     assert len(content(shelf.folder)) == 3
 
 
+def recorded_by_an_earlier_version(shelf: Shelf) -> None:
+    """Have the journal say of a whole publication what it said before there was "renamed"."""
+    state = plan.remembered(shelf.journal)
+    assert state is not None
+    plan.remember(shelf.journal, replace(state, phase="renaming"))
+
+
+@pytest.mark.parametrize("change", ["edit", "remove"])
+@pytest.mark.parametrize("template, vocals", [(FOLDER, "Song/vocals.flac"), (FLAT, "Song (vocals).flac")])
+def test_what_an_earlier_version_published_counts_as_delivered_though_a_part_was_changed(
+    shelf: Shelf, tmp_path: Path, template: str, vocals: str, change: str
+) -> None:
+    made = items(tmp_path / "made", template)
+    artifacts = publish.publish(shelf, made)
+    recorded_by_an_earlier_version(shelf)
+    if change == "edit":
+        (shelf.folder / vocals).write_bytes(b"edited")
+    else:
+        (shelf.folder / vocals).unlink()
+    before = content(shelf.folder)
+    assert publish.resume(shelf) == artifacts
+    assert publish.publish(shelf, made) == artifacts
+    assert content(shelf.folder) == before
+
+
+@pytest.mark.parametrize("template", [FOLDER, FLAT])
+def test_anothers_things_by_the_same_names_do_not_pass_for_delivered(
+    shelf: Shelf, tmp_path: Path, template: str
+) -> None:
+    made = items(tmp_path / "made", template)
+    publish.publish(shelf, made)
+    recorded_by_an_earlier_version(shelf)
+    for path in shelf.folder.iterdir():
+        path.rename(tmp_path / path.name)
+    publish.publish(another(shelf, 8), items(tmp_path / "other", template, size=400))
+    assert publish.resume(shelf) == ()
+    publish.publish(shelf, made)
+    assert sorted(content(shelf.folder).values()) == [400] * 3 + [5000] * 3
+
+
 def test_a_withdrawal_takes_all_of_it(shelf: Shelf, tmp_path: Path) -> None:
     for template in (FOLDER, FLAT):
         publish.publish(shelf, items(tmp_path / "made", template))

@@ -34,7 +34,8 @@ class Plan:
     """The journal's content.
 
     root: the temporary folder. disk: what its file system is known by. moves, artifacts: complete from "renaming" on;
-    then a move whose `temp` is gone has been carried out if its target or `root` is there. "renamed": all of them have.
+    then a move whose `temp` is gone has been carried out if `root`, its target or a later one's is there, for they are
+    carried out in order. "renamed": all of them have, which "renaming" without `root` may mean in older journals.
     In "withdrawing" each is under one of its names, or was taken away by somebody.
     """
 

@@ -3,7 +3,7 @@
 The files are written to `<folder>/.stemd-<job>-<token>/`, synced, read back from the disk, and renamed into place
 without replacing anything. A journal in the job's own folder is written before each step that it tells of, so that
 after a kill at any instruction the repeat knows what it did: a temporary name that is gone from a temporary folder
-that is there has been renamed.
+that is there has been renamed, and so have all where an unchanged file of the last one lies under its final name.
 Deletes nothing but its own temporary files.
 
 A track's own folder appears at once. Files that lie among others' (`{track} ({stem}).{ext}`) appear one right after
@@ -24,7 +24,6 @@ from stemd.files.disk import copy_hashing, drop_tree, sync_folder, verify
 from stemd.files.faults import faults_in
 from stemd.files.names import unicode_only
 from stemd.files.plan import (
-    Move,
     Plan,
     disk_of,
     exists,
@@ -82,20 +81,25 @@ def resume(shelf: Shelf) -> tuple[Artifact, ...]:
 
 
 def _to_be_finished(plan: Plan, shelf: Shelf) -> bool:
-    """Whether the plan's files were complete, and each of them still is where one of its two names says."""
+    """Whether the plan's files were complete, and each has its temporary name still or was given its final one.
+
+    Things are renamed in order, so that the last one tells of all: the user may have changed or removed the others.
+    """
     if not plan.complete:
         return False
     waiting = [move for move in plan.moves if plan.phase == "renaming" and exists(move.temp)]
     if waiting and not plan.root.is_relative_to(shelf.folder):
         return False  # the rule has another outbox now
-    known = disk_of(plan.root.parent) == plan.disk and (plan.phase == "renamed" or exists(plan.root))
-    return all(move in waiting or known or _is_there(plan, move) for move in plan.moves)
+    if disk_of(plan.root.parent) == plan.disk and (plan.phase == "renamed" or exists(plan.root)):
+        return True
+    gone = [move for move in plan.moves if move not in waiting]
+    return not gone or any(_is_there(plan.artifacts[at]) for at in gone[-1].items)
 
 
-def _is_there(plan: Plan, move: Move) -> bool:
-    """Whether a move's target holds what was published."""
+def _is_there(artifact: Artifact) -> bool:
+    """Whether a file lies where it was published, unchanged."""
     try:
-        return all(intact(plan.artifacts[at], None) for at in move.items)
+        return intact(artifact, None)
     except OSError:
         return False
 

@@ -56,7 +56,7 @@ def _was_carried_out(plan: Plan, at: int) -> bool:
     move = plan.moves[at]
     if exists(move.temp):
         return _is_our_own(move, plan.artifacts)
-    return plan.phase == "withdrawing" or exists(plan.root) or exists(move.target)
+    return plan.phase == "withdrawing" or exists(plan.root) or any(exists(later.target) for later in plan.moves[at:])
 
 
 def _carried_out(shelf: Shelf, plan: Plan, at: int) -> Plan:
