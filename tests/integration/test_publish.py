@@ -504,16 +504,40 @@ def test_what_is_saved_at_the_last_moment_of_a_withdrawal_is_given_back(
     assert not publish.withdraw(shelf)
 
 
+def taken_away(shelf: Shelf) -> Path:
+    """Have a withdrawal be killed when all is away; gives the temporary folder."""
+    state = plan.remembered(shelf.journal)
+    assert state is not None
+    withdraw._take_away(plan.remember(shelf.journal, replace(state, phase="withdrawing")))
+    return state.root
+
+
+@pytest.mark.parametrize("template, deleted", [(FOLDER, "0/vocals.flac"), (FOLDER, "0"), (FLAT, "0")])
+def test_a_withdrawal_that_an_earlier_version_half_deleted_is_finished(
+    shelf: Shelf, tmp_path: Path, template: str, deleted: str
+) -> None:
+    publish.publish(shelf, items(tmp_path / "made", template))
+    disk.drop_tree(taken_away(shelf) / deleted)
+    assert publish.withdraw(shelf)
+    assert list(shelf.folder.iterdir()) == []
+
+
+def test_what_a_listener_saved_into_a_half_deleted_copy_is_given_back(shelf: Shelf, tmp_path: Path) -> None:
+    publish.publish(shelf, items(tmp_path / "made"))
+    half = taken_away(shelf) / "0"
+    (half / "no_vocals.flac").unlink()
+    before = saved_by_a_listener(half)
+    assert not publish.withdraw(shelf)
+    assert content(shelf.folder / "Song") == before
+
+
 def test_a_changed_copy_that_is_given_back_survives_a_kill_anywhere(quick: Path) -> None:
     for number in range(1, 500):
         place = quick / str(number)
         (place / "out").mkdir(parents=True)
         shelf = Shelf(place / "out", place / "journal.json", job=7)
         publish.publish(shelf, items(place / "made", size=100))
-        state = plan.remembered(shelf.journal)
-        assert state is not None
-        withdraw._take_away(plan.remember(shelf.journal, replace(state, phase="withdrawing")))
-        before = saved_by_a_listener(state.root / "0")
+        before = saved_by_a_listener(taken_away(shelf) / "0")
         was_killed = killed_at(number, partial(publish.withdraw, shelf))
         assert not publish.withdraw(shelf)
         assert content(shelf.folder / "Song") == before

@@ -78,9 +78,13 @@ def abandon(journal: Path, *, published: bool) -> bool:
 
 def _is_anywhere(plan: Plan) -> bool:
     """Whether there is anything of what was published."""
-    if plan.phase == "writing":
-        return False
-    return any(exists(move.target) or (plan.phase == "withdrawing" and exists(move.temp)) for move in plan.moves)
+    return plan.phase != "writing" and any(_place(plan, move) for move in plan.moves)
+
+
+def _place(plan: Plan, move: Move) -> Path | None:
+    """Where a published thing is now; None where somebody took it away, or an earlier version had deleted it."""
+    names = (move.temp, move.target) if plan.phase == "withdrawing" else (move.target,)
+    return next((name for name in names if exists(name)), None)
 
 
 def _taken_back(shelf: Shelf, plan: Plan) -> bool:
@@ -110,7 +114,10 @@ def _take_away(plan: Plan) -> None:
 
 
 def _unchanged(plan: Plan, stop: Event | None) -> bool:
-    """Whether every artifact is as it was published, wherever it is now, and nothing else with them."""
+    """Whether every artifact is as it was published, wherever it is now, and nothing else with them.
+
+    What is missing once it is away is no change: earlier versions may have been killed while they deleted it.
+    """
     try:
         return all(_as_published(plan, move, stop) for move in plan.moves)
     except OSError:
@@ -121,11 +128,14 @@ def _as_published(plan: Plan, move: Move, stop: Event | None) -> bool:
     """Whether one thing holds its artifacts and nothing else. Raises OSError where something is missing."""
     if plan.phase == "renaming" and exists(move.temp):
         return False  # not published yet
-    place = move.temp if plan.phase == "withdrawing" and exists(move.temp) else move.target
+    place = _place(plan, move)
+    if place is None:
+        return plan.phase == "withdrawing"
     own = {place / Path(os.fsdecode(plan.artifacts[at].path)).relative_to(move.target): at for at in move.items}
     if move.folder and not own.keys() >= set(_files_below(place)):
         return False
-    return all(intact(replace(plan.artifacts[at], path=os.fsencode(path)), stop) for path, at in own.items())
+    left = {path: at for path, at in own.items() if place != move.temp or exists(path)}
+    return all(intact(replace(plan.artifacts[at], path=os.fsencode(path)), stop) for path, at in left.items())
 
 
 def _files_below(folder: Path) -> Iterator[Path]:
