@@ -444,6 +444,45 @@ def test_a_failed_look_does_not_pass_for_withdrawn(
     assert content(shelf.folder) == {}
 
 
+def failing_reads(monkeypatch: pytest.MonkeyPatch, number: int) -> None:
+    """Have the number-th reading of a published file fail."""
+    reads = count(1)
+
+    def verify(path: Path, sha256: str, **more) -> bool:
+        if next(reads) == number:
+            raise OSError(errno.ETIMEDOUT, os.strerror(errno.ETIMEDOUT), str(path))
+        return disk.verify(path, sha256, **more)
+
+    monkeypatch.setattr(plan, "verify", verify)
+
+
+@pytest.mark.parametrize("template", [FOLDER, FLAT])
+@pytest.mark.parametrize("number", range(1, 7))
+def test_a_failed_reading_is_no_change_and_the_withdrawal_goes_on(
+    shelf: Shelf, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, number: int, template: str
+) -> None:
+    publish.publish(shelf, items(tmp_path / "made", template))
+    with monkeypatch.context() as broken:
+        failing_reads(broken, number)
+        with pytest.raises(EnvironmentFault) as caught:
+            publish.withdraw(shelf)
+    assert caught.value.code == "outbox-failing"
+    assert publish.withdraw(shelf)
+    assert list(shelf.folder.iterdir()) == []
+
+
+@pytest.mark.parametrize("number", range(1, 7))
+def test_a_copy_that_an_ended_job_cannot_take_back_stays_where_it_is_seen(
+    shelf: Shelf, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, number: int
+) -> None:
+    publish.publish(shelf, items(tmp_path / "made"))
+    with monkeypatch.context() as broken:
+        failing_reads(broken, number)
+        assert not publish.abandon(shelf.journal, published=True)
+    assert [path.name for path in shelf.folder.iterdir()] == ["Song"]
+    assert len(content(shelf.folder)) == 3
+
+
 @pytest.mark.parametrize("change", ["edit", "add", "remove"])
 def test_a_changed_publication_is_not_withdrawn(shelf: Shelf, tmp_path: Path, change: str) -> None:
     publish.publish(shelf, items(tmp_path / "made"))

@@ -62,18 +62,29 @@ def abandon(journal: Path, *, published: bool) -> bool:
     """Clean up after a job that will not go on: its temporary files, and if wanted what it has published.
 
     published: take that back too, if it is unchanged. Returns False where something stays that should not: changed
-    files, or a folder that is not there now. Raises nothing.
+    files, or a folder that is not there or cannot be read now. Raises nothing.
     """
     try:
         plan = remembered(journal)
         if plan is None:
             return True
         if published:
-            return withdraw(Shelf(plan.root.parent, journal, job=0, what="review"))
+            return _gone_or_seen(Shelf(plan.root.parent, journal, job=0, what="review"))
         drop_tree(plan.root)
     except (StemdError, OSError):
         return False
     return True
+
+
+def _gone_or_seen(shelf: Shelf) -> bool:
+    """Withdraw for a job that will not try again: what cannot be taken back gets its names again. Raises alike."""
+    try:
+        return withdraw(shelf)
+    except (StemdError, OSError):
+        plan = remembered(shelf.journal)
+        if plan is not None:
+            _give_back(shelf, plan)
+        raise
 
 
 def _is_anywhere(plan: Plan) -> bool:
@@ -98,9 +109,14 @@ def _taken_back(shelf: Shelf, plan: Plan) -> bool:
         if _unchanged(plan, shelf.stop):
             remember(shelf.journal, replace(plan, phase="writing"))
             return True
+    _give_back(shelf, plan)
+    return False
+
+
+def _give_back(shelf: Shelf, plan: Plan) -> None:
+    """Give what was taken away its names again, beside what has them by now. Raises as `renamed`."""
     if plan.phase == "withdrawing":
         renamed(shelf, plan, again=True)
-    return False
 
 
 def _take_away(plan: Plan) -> None:
@@ -114,18 +130,18 @@ def _take_away(plan: Plan) -> None:
 
 
 def _unchanged(plan: Plan, stop: Event | None) -> bool:
-    """Whether every artifact is as it was published, wherever it is now, and nothing else with them.
+    """Whether every artifact is as it was published, wherever it is now, and nothing else with them. Raises OSError.
 
     What is missing once it is away is no change: earlier versions may have been killed while they deleted it.
     """
     try:
         return all(_as_published(plan, move, stop) for move in plan.moves)
-    except OSError:
+    except (FileNotFoundError, NotADirectoryError):
         return False
 
 
 def _as_published(plan: Plan, move: Move, stop: Event | None) -> bool:
-    """Whether one thing holds its artifacts and nothing else. Raises OSError where something is missing."""
+    """Whether one thing holds its artifacts and nothing else. Raises OSError, FileNotFoundError if one is missing."""
     if plan.phase == "renaming" and exists(move.temp):
         return False  # not published yet
     place = _place(plan, move)
