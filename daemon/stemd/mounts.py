@@ -72,7 +72,10 @@ def unmounted(
     here = filesystem(path, mountinfo)
     for spelling in (path, Path(os.path.realpath(path))):
         point = next((place for place in (spelling, *spelling.parents) if place in promised), None)
-        if point is not None and not _holds(here, point, promised[point]):
+        if point is None:
+            continue
+        there = filesystem(point, mountinfo)  # a link may lead away from it
+        if not any(_holds(found, point, promised[point]) for found in (here, there)):
             return point
     return None
 

@@ -444,13 +444,13 @@ def test_a_failed_look_does_not_pass_for_withdrawn(
     assert content(shelf.folder) == {}
 
 
-def failing_reads(monkeypatch: pytest.MonkeyPatch, number: int) -> None:
+def failing_reads(monkeypatch: pytest.MonkeyPatch, number: int, error: int = errno.ETIMEDOUT) -> None:
     """Have the number-th reading of a published file fail."""
     reads = count(1)
 
     def verify(path: Path, sha256: str, **more) -> bool:
         if next(reads) == number:
-            raise OSError(errno.ETIMEDOUT, os.strerror(errno.ETIMEDOUT), str(path))
+            raise OSError(error, os.strerror(error), str(path))
         return disk.verify(path, sha256, **more)
 
     monkeypatch.setattr(plan, "verify", verify)
@@ -481,6 +481,17 @@ def test_a_copy_that_an_ended_job_cannot_take_back_stays_where_it_is_seen(
         assert not publish.abandon(shelf.journal, published=True)
     assert [path.name for path in shelf.folder.iterdir()] == ["Song"]
     assert len(content(shelf.folder)) == 3
+
+
+@pytest.mark.parametrize("number", range(1, 7))
+def test_what_a_listener_has_made_private_is_changed(
+    shelf: Shelf, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, number: int
+) -> None:
+    publish.publish(shelf, items(tmp_path / "made"))
+    with monkeypatch.context() as broken:
+        failing_reads(broken, number, errno.EACCES)
+        assert not publish.withdraw(shelf)
+    assert len(content(shelf.folder / "Song")) == 3
 
 
 @pytest.mark.parametrize("change", ["edit", "add", "remove"])
@@ -567,6 +578,18 @@ def test_what_a_listener_saved_into_a_half_deleted_copy_is_given_back(shelf: She
     (half / "no_vocals.flac").unlink()
     before = saved_by_a_listener(half)
     assert not publish.withdraw(shelf)
+    assert content(shelf.folder / "Song") == before
+
+
+def test_a_copy_that_a_listener_saved_into_outlives_an_ended_job_though_its_share_was_away(
+    shelf: Shelf, tmp_path: Path
+) -> None:
+    publish.publish(shelf, items(tmp_path / "made"))
+    before = saved_by_a_listener(taken_away(shelf) / "0")
+    shelf.folder.rename(tmp_path / "away")
+    assert not publish.abandon(shelf.journal, published=True)
+    (tmp_path / "away").rename(shelf.folder)
+    assert not publish.abandon(shelf.journal, published=True)
     assert content(shelf.folder / "Song") == before
 
 

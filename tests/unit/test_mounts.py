@@ -49,6 +49,7 @@ def test_a_link_into_a_share_is_followed_and_a_machine_without_fstab_has_none(ta
         ("nas:/v /srv/nas nfs", "/srv/nas nfs4", "/srv/nas/in", None),
         ("nas:/v /srv/nas nfs x-systemd.automount", "/srv/nas autofs", "/srv/nas/in", None),
         ("/dev/sdb /media/disk ntfs", "/media/disk fuseblk", "/media/disk/in", None),
+        ("//nas/a /srv/nas cifs", "/srv/nas cifs\n/srv/nas/usb ext4", "/srv/nas/usb/in", None),
     ],
 )
 def test_what_is_mounted_is_what_fstab_names(tmp_path, fstab, mounts, path, point):
@@ -56,3 +57,15 @@ def test_what_is_mounted_is_what_fstab_names(tmp_path, fstab, mounts, path, poin
     lines = (line.split() for line in ("/ ext4", *mounts.splitlines()))
     (tmp_path / "mountinfo").write_text("".join(f"30 22 0:40 / {at} rw - {kind} x rw\n" for at, kind in lines))
     assert unmounted(Path(path), tmp_path / "fstab", tmp_path / "mountinfo") == (Path(point) if point else None)
+
+
+def test_a_link_may_lead_from_one_disk_to_another(tmp_path):
+    home, music = tmp_path / "home", tmp_path / "data/Music"
+    home.mkdir()
+    music.mkdir(parents=True)
+    (home / "Music").symlink_to(music)
+    (tmp_path / "fstab").write_text(f"/dev/sdb {home} ext4\n")
+    (tmp_path / "mountinfo").write_text(
+        f"22 1 8:1 / / rw - ext4 /dev/sda1 rw\n30 22 8:2 / {home} rw - ext4 /dev/sdb rw\n"
+    )
+    assert unmounted(home / "Music/in", tmp_path / "fstab", tmp_path / "mountinfo") is None

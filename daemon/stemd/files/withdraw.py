@@ -82,7 +82,7 @@ def _gone_or_seen(shelf: Shelf) -> bool:
         return withdraw(shelf)
     except (StemdError, OSError):
         plan = remembered(shelf.journal)
-        if plan is not None:
+        if plan is not None and exists(plan.root):
             _give_back(shelf, plan)
         raise
 
@@ -136,7 +136,7 @@ def _unchanged(plan: Plan, stop: Event | None) -> bool:
     """
     try:
         return all(_as_published(plan, move, stop) for move in plan.moves)
-    except (FileNotFoundError, NotADirectoryError):
+    except (FileNotFoundError, NotADirectoryError, PermissionError):  # a listener's own files may be private
         return False
 
 

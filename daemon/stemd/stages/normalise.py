@@ -172,7 +172,7 @@ def _judged(work: Work, file: Path, source: Source, card: ModelCard, done: dict[
         raise _nothing(name, source, done)
     if source.cut:
         raise _cut(name, done["source_frames"] / source.sample_rate, source.duration)
-    damage = _damage(work, file, source, done, name)
+    damage = _damage(work, file, source, done, max(source.channels, card.channels))
     figures = {key: done[key] for key in ("frames", "mean", "deviation", "peak", "source_frames", "digest")}
     return Mix(sample_rate=card.sample_rate, channels=card.channels, source=source, damage=damage, **figures)
 
@@ -187,8 +187,12 @@ def _nothing(name: str, source: Source, done: dict[str, Any]) -> StemdError:
     return StemdError("no-audio", f"{name} holds an audio track without any sound in it", "export it again")
 
 
-def _damage(work: Work, file: Path, source: Source, done: dict[str, Any], name: str) -> str:
-    """Tell what could not be decoded; raise if the end is missing or the hole is too large."""
+def _damage(work: Work, file: Path, source: Source, done: dict[str, Any], channels: int) -> str:
+    """Tell what could not be decoded; raise if the end is missing or the hole is too large.
+
+    channels: those in which samples were counted that were no sound, or more.
+    """
+    name = work.job.name.decode("utf-8", "replace")
     gap, promised = done["filled"] / source.sample_rate, source.duration or 0.0
     seconds = done["source_frames"] / source.sample_rate - gap
     missing = max(promised - seconds, gap)
@@ -203,7 +207,7 @@ def _damage(work: Work, file: Path, source: Source, done: dict[str, Any], name: 
         return f"{damage} and are silent now" if gap else damage
     if done["invalid"]:
         unsound = f"{done['invalid']} samples were no sound (no numbers, or far too loud)"
-        if done["invalid"] > _UNSOUND * done["source_frames"] * source.channels or done["deviation"] > _OTHER_SCALE:
+        if done["invalid"] > _UNSOUND * done["source_frames"] * channels or done["deviation"] > _OTHER_SCALE:
             raise StemdError("damaged", f"{name} is damaged: {unsound}", "export it as FLAC, or with 1 as full scale")
         return f"{unsound} and are silent now"
     return f"the decoder met damage {done['holes']} times" if done["holes"] else ""
