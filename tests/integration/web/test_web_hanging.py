@@ -44,7 +44,7 @@ def test_looks_at_a_hanging_share_do_not_pile_up(house, client):
         began = time.monotonic()
         for _ in range(60):
             client.get("/fragments/jobs/1")
-        assert threading.active_count() <= before
+        assert threading.active_count() < before + 10  # of 60; the server has a few of its own
         assert time.monotonic() - began < 30
         assert client.get("/").status_code == 200
         assert client.get("/metrics").status_code == 200
